@@ -1,0 +1,370 @@
+"""The tape: what a traced computation leaves behind, and the walk back over it.
+
+Reverse-mode differentiation in three sentences. While `f(x)` runs, every operation on a traced `Tensor` appends one
+entry to a `Tape`: for each operand, a vector-Jacobian product, the operand's position, and the arrays the product will
+need. An entry can only refer to earlier ones, so the order of creation is a topological order and no graph search is
+needed. `backward` visits the entries once, last to first, turning the cotangent of each result into cotangents of its
+operands by the chain rule ∂L/∂x = (∂L/∂y) (∂y/∂x).
+
+Tapes nest: a `Tensor`'s value may itself be a `Tensor` of an older tape, and a vector-Jacobian product is written in
+functions that work on both. Differentiating twice is therefore tracing twice, with no further code.
+
+(Griewank and Walther, *Evaluating Derivatives*, 2nd ed., ch. 3.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import numpy
+
+from minilvm.backend import Array, describe_devices
+
+__all__ = ["HANDLERS", "Tape", "Tensor", "backward", "constant", "elementwise", "primitive", "stop_gradient"]
+
+Vjp = Callable[..., Array]
+Pull = Callable[..., Array]
+Edge = tuple[Pull, int, Any]  # how to send a cotangent on, to which entry, from which saved values
+
+HANDLERS: Final[dict[Any, Callable[..., Any]]] = {}  # NumPy's functions -> ours, for np.exp(tensor) and its like
+Watcher = Callable[[tuple[Edge, ...], Array, FrameType], tuple[Edge, ...]]
+_ages = itertools.count()
+_watch: contextvars.ContextVar[Callable[[], Watcher] | None] = contextvars.ContextVar("minilvm_watch", default=None)
+
+
+class Tape:
+    """The entries of one trace, in order of creation. Of two open tapes the younger is the inner one."""
+
+    __slots__ = ("age", "entries")
+
+    def __init__(self) -> None:
+        watch = _watch.get()
+        self.age = next(_ages)
+        self.entries: list[tuple[Edge, ...]] = [] if watch is None else _Watched(watch())
+
+    def close(self) -> list[tuple[Edge, ...]]:
+        """End the trace: hand the entries over, and refuse any more."""
+        entries, self.entries = self.entries, _Closed()
+        return entries
+
+
+class _Closed(list[Any]):
+    def append(self, _: object) -> NoReturn:
+        raise RuntimeError(
+            "a traced Tensor was used after the function that was being differentiated had returned; "
+            "return the value from the function (has_aux=True), or keep stop_gradient(x) of it"
+        )
+
+
+class _Watched(list[Any]):
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__()
+        self.watcher = watcher
+
+    def append(self, edges: tuple[Edge, ...]) -> None:
+        making = sys._getframe(1)  # noqa: SLF001 (Tensor.__init__: looking up from here costs nothing when nobody looks)
+        super().append(self.watcher(edges, making.f_locals["value"], making))
+
+
+@contextlib.contextmanager
+def watching(make_watcher: Callable[[], Watcher]) -> Iterator[None]:
+    """Let a watcher of its own see, and change, every entry of each tape made inside a `with` block."""
+    token = _watch.set(make_watcher)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
+
+
+class Tensor:
+    """A value on a tape: it behaves as an array of NumPy, and every operation on it is recorded.
+
+    Made by the transforms (`grad`, `vjp`, …), never by hand. It lives while the function being differentiated runs.
+    Arithmetic and methods are attached where their rules stand, in `minilvm.numpy`.
+    """
+
+    __slots__ = ("index", "tape", "value")
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self, value: Array, tape: Tape, edges: tuple[Edge, ...]) -> None:
+        entries = tape.entries
+        self.value = value
+        self.tape = tape
+        self.index = len(entries)
+        entries.append(edges)
+
+
+def stop_gradient(x: Array) -> Array:
+    """Return the value of `x` as a constant: ∂ stop_gradient(x) / ∂x = 0, at every order.
+
+    >>> import numpy
+    >>> stop_gradient(numpy.array([1.0]))
+    array([1.])
+    """
+    while type(x) is Tensor:
+        x = x.value
+    return x
+
+
+def primitive(forward: Callable[..., Array] | None = None, /, **vjps: Vjp) -> Callable[..., Any]:
+    """Make `forward` a differentiable function, given one vector-Jacobian product per differentiable argument.
+
+    A rule is named after its argument. It takes the cotangent `g = ∂L/∂y` first and returns `∂L/∂argument`; after `g`
+    it asks by name for what it needs, and only that is kept alive until the backward pass: `y` (the answer), any
+    argument or option of `forward`, or `<argument>_shape` where the shape will do. Rules are written with NumPy's
+    functions or `minilvm.numpy`'s, which makes them differentiable in their turn.
+
+    >>> from minilvm.autograd import grad
+    >>> @primitive(x=lambda g, x: g * 3.0 * x**2)
+    ... def cube(x):
+    ...     return x**3
+    >>> float(grad(cube)(2.0))
+    12.0
+
+    An argument `*xs` has one rule for all of its members, which asks for `i` to learn which one it serves.
+    """
+    if forward is None:
+        return lambda f: primitive(f, **vjps)
+    names, variadic = _parameters(forward)
+    defaults = _defaults(forward)
+    rules = {name: (vjp, _parameters(vjp)[0][1:]) for name, vjp in vjps.items()}
+    pulls = {name: _named(_unpacking(vjp), forward) for name, vjp in vjps.items()}
+    _check_rules(forward, rules)
+
+    @functools.wraps(forward)
+    def apply(*args: Array, **options: Any) -> Array:
+        tape = _innermost(args)
+        if tape is None:
+            if options and any(type(option) is Tensor for option in options.values()):
+                raise TypeError(f"{_name(forward)} takes traced arguments by position only")
+            try:
+                return forward(*args, **options)
+            except TypeError:
+                _refuse_mixed(args)
+                raise
+        values = [a.value if type(a) is Tensor and a.tape is tape else a for a in args]
+        y = apply(*values, **options)
+        known = {**defaults, **dict(zip(names, values, strict=False)), **options, "y": y}
+        if variadic:
+            known[variadic] = tuple(values[len(names) :])
+        edges = []
+        for i, a in enumerate(args):
+            if type(a) is Tensor and a.tape is tape:
+                name = names[i] if i < len(names) else variadic
+                if name not in rules:
+                    raise TypeError(f"{_name(forward)} has no derivative with respect to {name!r}; {_NO_RULE}")
+                wanted = rules[name][1]
+                known["i"] = i - len(names)
+                edges.append((pulls[name], a.index, [_lookup(known, want) for want in wanted]))
+        return Tensor(y, tape, tuple(edges))
+
+    return apply
+
+
+def _unpacking(vjp: Vjp) -> Pull:
+    return lambda g, saved: vjp(g, *saved)
+
+
+def _check_rules(forward: Callable[..., Array], rules: dict[str, tuple[Vjp, tuple[str, ...]]]) -> None:
+    """Refuse, where they are written, rules that could not work, or not as they read."""
+    names, variadic = _parameters(forward)
+    code = forward.__code__
+    arguments = {*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount], *filter(None, [variadic])}
+    if taken := arguments & {"y", "i"}:
+        raise TypeError(f"{_name(forward)} has an argument {taken.pop()}, a name that rules use themselves: rename it")
+    known = {*arguments, "y", *(f"{name}_shape" for name in {*arguments, "y"}), *("i" if variadic else ())}
+    for name, (_, wanted) in rules.items():
+        if name not in {*names, variadic}:
+            raise TypeError(f"{_name(forward)} has no argument {name} to give a rule to")
+        if unknown := [want for want in wanted if want not in known]:
+            raise TypeError(f"the rule for {name} of {_name(forward)} asks for {', '.join(unknown)}: no such argument")
+
+
+_NO_RULE: Final = "pass stop_gradient of it where it is a constant, or give it a rule with minilvm.autograd.primitive"
+
+
+def constant(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Make `f` a function whose derivative is 0 or undefined everywhere: its result is never traced."""
+
+    @functools.wraps(f)
+    def apply(*args: Any, **options: Any) -> Any:
+        return f(*map(stop_gradient, args), **{name: stop_gradient(option) for name, option in options.items()})
+
+    return apply
+
+
+def elementwise(ufunc: Any, **vjps: Vjp) -> Callable[..., Array]:
+    """Make a NumPy ufunc of one or two arguments differentiable: a faster `primitive` for the functions used most.
+
+    The rules' names, in order, are the arguments' names; a rule that needs nothing but `g` asks for `_`. Operands
+    broadcast; the backward pass sums a cotangent over the axes along which its operand was stretched.
+    """
+    apply = (_unary if ufunc.nin == 1 else _binary)(ufunc, vjps)
+    HANDLERS[ufunc] = apply
+    apply.__name__ = apply.__qualname__ = ufunc.__name__
+    apply.__doc__ = "\n\n".join((ufunc.__doc__ or "").split("\n\n")[:2])  # its signature, and what it returns
+    return apply
+
+
+def _unary(ufunc: Any, vjps: dict[str, Vjp]) -> Callable[..., Array]:
+    ((name, vjp),) = vjps.items()
+    pull, save = _compiled(ufunc, vjp, ("y", name))
+
+    def apply(x: Array) -> Array:
+        if type(x) is not Tensor:
+            return ufunc(x)
+        value = x.value
+        y = ufunc(value)
+        return Tensor(y, x.tape, ((pull, x.index, save((y, value, None))),))
+
+    return apply
+
+
+def _binary(ufunc: Any, vjps: dict[str, Vjp]) -> Callable[..., Array]:
+    (name_a, vjp_a), (name_b, vjp_b) = vjps.items()
+    pull_a, save_a = _compiled(ufunc, vjp_a, ("y", name_a, name_b))
+    pull_b, save_b = _compiled(ufunc, vjp_b, ("y", name_a, name_b))
+
+    def apply(a: Array, b: Array) -> Array:
+        if type(a) is Tensor and type(b) is float:  # what follows, for the commonest case
+            u = a.value
+            y = ufunc(u, b)
+            return Tensor(y, a.tape, ((pull_a, a.index, save_a((y, u, b, None))),))
+        tape = _inner(a, b)
+        u, index_a = (a.value, a.index) if type(a) is Tensor and a.tape is tape else (a, None)
+        v, index_b = (b.value, b.index) if type(b) is Tensor and b.tape is tape else (b, None)
+        try:
+            y = ufunc(u, v)
+        except TypeError:
+            _refuse_mixed((u, v))
+            raise
+        if tape is None:
+            return y
+        known = (y, u, v, None)
+        shape = y.shape
+        edges: tuple[Edge, ...] = ()
+        if index_a is not None:
+            edge = (pull_a, index_a, save_a(known))
+            edges = (edge if u.shape == shape else _stretched(edge, u.shape),)
+        if index_b is not None:
+            edge = (pull_b, index_b, save_b(known))
+            edges += (edge if v.shape == shape else _stretched(edge, v.shape),)
+        return Tensor(y, tape, edges)
+
+    return apply
+
+
+def _compiled(ufunc: Any, vjp: Vjp, known: tuple[str, ...]) -> tuple[Pull, Callable[[tuple[Any, ...]], Any]]:
+    """A rule as the tape holds it, and what picks its saved values out of those of `known`, and None for `_`.
+
+    Every rule is called with two arguments, `g` and what was saved: unpacking a tuple into a call takes as long as the
+    arithmetic of a small array. So a rule that asks for one name is called as it stands.
+    """
+    wanted = [(*known, "_").index(name) for name in _parameters(vjp)[0][1:]]
+    if len(wanted) == 1:
+        return _named(vjp, ufunc), itemgetter(wanted[0])
+    return _named(_unpacking(vjp), ufunc), itemgetter(*wanted)
+
+
+def _stretched(edge: Edge, shape: tuple[int, ...]) -> Edge:
+    """The edge of an operand that was broadcast from `shape`: sum its cotangent back down."""
+    pull, index, saved = edge
+    return _named(lambda g, saved: unbroadcast(pull(g, saved), shape), pull), index, saved
+
+
+def _inner(a: Array, b: Array) -> Tape | None:
+    """The younger of the tapes that two operands are on."""
+    if type(a) is not Tensor:
+        return b.tape if type(b) is Tensor else None
+    if type(b) is not Tensor or a.tape is b.tape or a.tape.age > b.tape.age:
+        return a.tape
+    return b.tape
+
+
+def _refuse_mixed(args: tuple[Any, ...]) -> None:
+    """Say so, if arrays of two libraries were the reason for an error."""
+    mixed = describe_devices(*args)
+    if mixed is not None:
+        raise TypeError(mixed)
+
+
+def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
+    """Sum `g` down to `shape`, the adjoint of broadcasting `shape` up to `g.shape`."""
+    stretched = tuple(range(g.ndim - len(shape)))
+    stretched += tuple(i for i, n in enumerate(shape, start=g.ndim - len(shape)) if n == 1 and g.shape[i] != 1)
+    return g.sum(axis=stretched).reshape(shape)
+
+
+def backward(entries: list[tuple[Edge, ...]], seeds: Iterable[tuple[int, Array]], n_inputs: int) -> list[Array | None]:
+    """Carry cotangents back from the seeded entries to the first `n_inputs`; None where nothing arrives.
+
+    Entries are dropped as they are left, and with them the arrays they saved. An edge to ~index adds to the sum so far
+    by itself: it is handed that sum, and told whether it may write into it.
+    """
+    cotangents: list[Array | None] = [None] * len(entries)
+    for index, seed in seeds:
+        cotangents[index] = seed if cotangents[index] is None else cotangents[index] + seed
+    own: set[int] = set()
+    leave, arrive = entries.pop, cotangents.pop
+    for _ in range(len(entries) - n_inputs):
+        edges = leave()
+        g = arrive()
+        if g is not None:
+            for pull, index, saved in edges:
+                if index >= 0:
+                    contribution = pull(g, saved)
+                    sum_so_far = cotangents[index]
+                    cotangents[index] = contribution if sum_so_far is None else sum_so_far + contribution
+                else:
+                    cotangents[~index] = pull(g, saved, cotangents[~index], ~index in own)
+                    own.add(~index)
+    return cotangents
+
+
+def _innermost(args: tuple[Any, ...]) -> Tape | None:
+    tape = None
+    for a in args:
+        if type(a) is Tensor and (tape is None or a.tape.age > tape.age):
+            tape = a.tape
+    return tape
+
+
+def _lookup(known: dict[str, Any], want: str) -> Any:
+    if want in known:
+        return known[want]
+    value = known[want.removesuffix("_shape")]
+    return tuple(map(numpy.shape, value)) if isinstance(value, tuple) else numpy.shape(value)
+
+
+def _parameters(f: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
+    """Names of the positional parameters, and of the variadic one (`inspect` says the same, at 10 ms an import)."""
+    code = f.__code__
+    n = code.co_argcount
+    end = n + code.co_kwonlyargcount
+    return code.co_varnames[:n], code.co_varnames[end] if code.co_flags & 0x04 else None
+
+
+def _defaults(f: Callable[..., Any]) -> dict[str, Any]:
+    names, values = _parameters(f)[0], f.__defaults__ or ()
+    return {**dict(zip(names[len(names) - len(values) :], values, strict=True)), **(f.__kwdefaults__ or {})}
+
+
+def _name(f: Callable[..., Any]) -> str:
+    return getattr(f, "__name__", repr(f)).lstrip("_")
+
+
+def _named(pull: Pull, operation: Callable[..., Any]) -> Pull:
+    """Let a rule bear the name of its operation: it is how an entry on a tape says what it is."""
+    pull.__name__ = _name(operation)
+    return pull

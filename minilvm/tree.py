@@ -1,0 +1,189 @@
+"""Trees of arrays: nested dicts, lists, tuples and dataclasses, seen as one flat list of leaves and back.
+
+A network, a distribution, a model, a gradient and an optimiser's state are all trees, so one `map` serves them all.
+A leaf is whatever is not a container; None is an empty container. A dataclass field declared with `static()` belongs to
+the structure: it is carried along and never mapped over. Rebuilding a dataclass does not call its `__init__`, because
+the gradient of a scale may be negative though no scale may.
+
+>>> map(lambda x: 2 * x, {"w": 1.0, "b": [2.0, 3.0]})
+{'w': 2.0, 'b': [4.0, 6.0]}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+__all__ = ["flatten", "is_leaf", "leaves", "map", "paths", "static", "unflatten"]
+
+T = TypeVar("T")
+Key = str | int
+
+
+def static(**options: Any) -> Any:
+    """Declare a dataclass field that is structure and not data: a size, a name, a function.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Layer:
+    ...     weight: float
+    ...     activation: str = static(default="tanh")
+    >>> map(lambda x: 10 * x, Layer(2.0))
+    Layer(weight=20.0, activation='tanh')
+    """
+    return dataclasses.field(metadata={"static": True}, **options)
+
+
+def map(f: Callable[..., Any], tree: T, *rest: Any) -> T:
+    """Return the tree of `f(leaf, *leaves_of_rest)`, in the structure of `tree`.
+
+    Raises
+    ------
+    ValueError
+        A tree of `rest` has another structure; the message says where.
+    """
+    mapped: T = _map(f, tree, rest)
+    return mapped
+
+
+def leaves(tree: Any) -> list[Any]:
+    """Return the leaves, in order.
+
+    >>> leaves({"w": 1.0, "b": (2.0, None)})
+    [1.0, 2.0]
+    """
+    found: list[Any] = []
+    _collect(tree, found)
+    return found
+
+
+def flatten(tree: T) -> tuple[list[Any], T]:
+    """Return the leaves and the structure, which is the tree itself; `unflatten(structure, leaves)` is the inverse."""
+    return leaves(tree), tree
+
+
+def unflatten(structure: T, leaves: Iterable[Any]) -> T:
+    """Return the tree of this structure with these leaves, in order.
+
+    >>> unflatten({"w": 0.0, "b": [0.0]}, [1.0, 2.0])
+    {'w': 1.0, 'b': [2.0]}
+    """
+    supply = list(leaves)
+    if len(supply) != (needed := len(flatten(structure)[0])):
+        raise ValueError(f"{len(supply)} leaves for a tree of {needed}")
+    following = iter(supply)
+    return map(lambda _: next(following), structure)
+
+
+def paths(tree: Any) -> list[str]:
+    """Return where each leaf stands, as one would write it: "['layers'][0].weight".
+
+    >>> paths({"w": 1.0, "b": [2.0]})
+    ["['w']", "['b'][0]"]
+    """
+    return list(_walk(tree, ""))
+
+
+def is_leaf(tree: Any) -> bool:
+    """Whether `tree` is a leaf, and no container.
+
+    >>> is_leaf(1.0), is_leaf([1.0]), is_leaf(None)
+    (True, False, False)
+    """
+    return _container(tree.__class__) is None
+
+
+class _Container(NamedTuple):
+    """How to take one type of container apart, and put it together again with other children."""
+
+    keys: Callable[[Any], Iterable[Key]]
+    children: Callable[[Any], Iterable[Any]]
+    rebuild: Callable[[Any, list[Any]], Any]
+    spelling: str = "[{!r}]"
+
+
+@functools.cache
+def _container(kind: type) -> _Container | None:
+    """The container that a type is, or None for the type of a leaf."""
+    if issubclass(kind, dict):
+        return _Container(dict.keys, dict.values, lambda tree, children: dict(zip(tree, children, strict=True)))
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return _Container(lambda tree: tree._fields, iter, lambda _, children: kind(*children), ".{}")
+    if issubclass(kind, tuple | list):
+        plain = tuple if issubclass(kind, tuple) else list
+        return _Container(lambda tree: range(len(tree)), iter, lambda _, children: plain(children))
+    if issubclass(kind, type(None)):
+        return _Container(lambda _: (), lambda _: (), lambda *_: None)
+    return _dataclass(kind) if dataclasses.is_dataclass(kind) else None
+
+
+def _dataclass(kind: type) -> _Container:
+    fields = dataclasses.fields(kind)
+    carried = [field.name for field in fields if field.metadata.get("static")]
+    data = [field.name for field in fields if not field.metadata.get("static")]
+    put = object.__setattr__  # the class's own refuses, if it is frozen
+
+    def rebuild(tree: Any, children: list[Any]) -> Any:
+        copy: Any = object.__new__(kind)
+        for name in carried:
+            put(copy, name, getattr(tree, name))
+        for name, child in zip(data, children, strict=True):
+            put(copy, name, child)
+        return copy
+
+    return _Container(lambda _: data, lambda tree: [getattr(tree, name) for name in data], rebuild, ".{}")
+
+
+def _collect(tree: Any, found: list[Any]) -> None:
+    container = _container(tree.__class__)
+    if container is None:
+        found.append(tree)
+    else:
+        for child in container.children(tree):
+            _collect(child, found)
+
+
+def _map(f: Callable[..., Any], tree: Any, rest: tuple[Any, ...], path: tuple[Key, ...] = ()) -> Any:
+    container = _container(tree.__class__)
+    if container is None:
+        return f(tree, *rest)
+    children = container.children(tree)
+    if not rest:
+        return container.rebuild(tree, [_map(f, child, ()) for child in children])
+    keys = list(container.keys(tree))
+    others = [_matching(tree, keys, other, path) for other in rest]
+    return container.rebuild(
+        tree,
+        [
+            _map(f, child, tuple([other[key] for other in others]), (*path, key))
+            for key, child in zip(keys, children, strict=True)
+        ],
+    )
+
+
+def _matching(tree: Any, keys: list[Key], other: Any, path: tuple[Key, ...]) -> dict[Key, Any]:
+    """The children of `other`, which must be a container like `tree`, by key."""
+    container = _container(other.__class__)
+    found = {} if container is None else dict(zip(container.keys(other), container.children(other), strict=True))
+    if type(other) is not type(tree) or found.keys() != set(keys):
+        raise ValueError(
+            f"trees differ at {'/'.join(str(key) for key in path) or 'the root'}: "
+            f"{_outline(tree)} in the first, {_outline(other)} in another"
+        )
+    return found
+
+
+def _outline(tree: Any) -> str:
+    container = _container(tree.__class__)
+    kind = type(tree).__name__
+    return f"leaf {kind}" if container is None else f"{kind} of {list(container.keys(tree))}"
+
+
+def _walk(tree: Any, spelling: str) -> Iterator[str]:
+    container = _container(tree.__class__)
+    if container is None:
+        yield spelling
+        return
+    for key, child in zip(container.keys(tree), container.children(tree), strict=True):
+        yield from _walk(child, spelling + container.spelling.format(key))

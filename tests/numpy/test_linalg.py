@@ -1,0 +1,444 @@
+"""Products, solvers and factorisations: values as NumPy's and SciPy's, derivatives as difference quotients say."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy
+import pytest
+import scipy.linalg
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import mutually_broadcastable_shapes
+from numpy.testing import assert_allclose, assert_array_equal
+
+import minilvm.numpy as np
+from minilvm import backend
+from minilvm.autograd import check_grads, grad, value_and_grad, vjp
+
+SEEDS = st.integers(0, 2**32 - 1)
+MATRICES = [(3, 3), (1, 1), (2, 3, 3), (2, 1, 4, 4)]
+SYSTEMS = [  # shapes of a and b in a y = b
+    ((3, 3), (3,)),
+    ((3, 3), (3, 2)),
+    ((3, 3), (5, 3, 2)),
+    ((2, 3, 3), (3,)),
+    ((2, 3, 3), (3, 2)),
+    ((2, 3, 3), (2, 3, 2)),
+    ((2, 3, 3), (4, 2, 3, 1)),
+    ((2, 1, 3, 3), (1, 4, 3, 2)),
+    ((5, 3, 3), (1, 3, 2)),
+]
+SYSTEM_IDS = [f"{a}-{b}" for a, b in SYSTEMS]
+
+
+def normals(seed, *shapes):
+    rng = numpy.random.default_rng(seed)
+    return [rng.standard_normal(shape) for shape in shapes]
+
+
+def diagonally_dominant(seed, *shapes):
+    a, *rest = normals(seed, *shapes)
+    return [a + 4.0 * numpy.eye(a.shape[-1]), *rest]
+
+
+def transposed(a):
+    return np.swapaxes(a, -1, -2)
+
+
+def symmetric(a):
+    return 0.5 * (a + transposed(a))
+
+
+def positive_definite(a):
+    return np.matmul(a, transposed(a)) + numpy.eye(a.shape[-1])
+
+
+# Products
+
+
+@given(mutually_broadcastable_shapes(signature=numpy.matmul.signature, max_dims=2, min_side=0, max_side=3), SEEDS)
+def test_matmul_is_numpys(shapes, seed):
+    a, b = normals(seed, *shapes.input_shapes)
+    assert_allclose(np.matmul(a, b), numpy.matmul(a, b), atol=1e-12)
+    check_grads(np.matmul, [a, b])
+
+
+def test_matmul_of_a_batch_and_one_matrix_holds_for_any_memory_order():
+    a, b = normals(0, (4, 3, 2), (4, 5))
+    assert_allclose(np.matmul(a.T, b), numpy.matmul(a.T, b))
+    check_grads(lambda a, b: np.matmul(a.T, b), [a, b])
+
+
+@pytest.mark.parametrize(
+    "shapes", [((), ()), ((), (2, 3)), ((2, 3), ()), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)),
+               ((5, 2, 3), (3,)), ((3,), (4, 3, 2)), ((2, 3), (4, 3, 2)), ((5, 2, 3), (4, 3, 2))],
+    ids=str,
+)  # fmt: skip
+def test_dot_is_numpys(shapes):
+    a, b = normals(0, *shapes)
+    assert_allclose(np.dot(a, b), numpy.dot(a, b))
+    check_grads(np.dot, [a, b])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axes"),
+    [
+        (((2,), (3,)), 0),
+        (((2, 3), (3, 4)), 1),
+        (((2, 3, 4), (3, 4)), 2),
+        (((2, 3, 4), (4, 3)), ((1, 2), (1, 0))),
+        (((2, 3, 4), (5, 3)), (1, 1)),
+        (((2, 3, 4), (5, 4)), ((-1,), (-1,))),
+        (((2, 0), (0, 3)), 1),
+    ],
+)
+def test_tensordot_is_numpys(shapes, axes):
+    a, b = normals(0, *shapes)
+    assert_allclose(np.tensordot(a, b, axes), numpy.tensordot(a, b, axes))
+    check_grads(lambda a, b: np.tensordot(a, b, axes), [a, b])
+
+
+def test_tensordot_says_which_axes_differ():
+    with pytest.raises(ValueError, match=r"shape \(2, 3\) .* shape \(2, 3\)"):
+        np.tensordot(*normals(0, (2, 3), (2, 3)), axes=1)
+    with pytest.raises(IndexError):
+        np.tensordot(*normals(0, (2, 3), (2, 3)), axes=((5,), (1,)))
+
+
+def test_outer_is_numpys():
+    a, b = normals(0, (3,), (2, 2))
+    assert_allclose(np.outer(a, b), numpy.outer(a, b))
+    check_grads(np.outer, [a, b])
+
+
+@given(mutually_broadcastable_shapes(signature="(n),(n)->()", max_dims=2, max_side=3), SEEDS)
+def test_vecdot_is_numpys(shapes, seed):
+    a, b = normals(seed, *shapes.input_shapes)
+    assert_allclose(np.vecdot(a, b), numpy.vecdot(a, b))
+    check_grads(np.vecdot, [a, b])
+
+
+def test_vecdot_takes_an_axis():
+    a, b = normals(0, (3, 2), (3, 2))
+    assert_allclose(np.vecdot(a, b, axis=0), numpy.vecdot(a, b, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "shapes"),
+    [
+        ("ij,jk->ik", [(2, 3), (3, 4)]),
+        ("ij,jk", [(2, 3), (3, 4)]),
+        ("ba", [(2, 3)]),
+        ("ij->", [(2, 3)]),
+        ("i , j -> ji", [(2,), (3,)]),
+        (",i->i", [(), (3,)]),
+        ("ij,j->j", [(2, 3), (3,)]),
+        ("a,b,c->cba", [(2,), (3,), (4,)]),
+        ("ab,bc,cd,da->", [(2, 3), (3, 4), (4, 5), (5, 2)]),
+        ("ijk,ik->i", [(2, 3, 4), (2, 4)]),
+        ("ii", [(3, 3)]),
+        ("ii->i", [(3, 3)]),
+        ("iji->j", [(3, 2, 3)]),
+        ("iii->i", [(2, 2, 2)]),
+        ("ijij->", [(2, 3, 2, 3)]),
+        ("ii,ij->j", [(2, 2), (2, 3)]),
+        ("...", [(2, 3)]),
+        ("...i,...i", [(5, 3), (2, 1, 3)]),
+        ("...ij,...jk->...ik", [(4, 2, 3), (3, 5)]),
+        ("i...->...", [(2, 3)]),
+        ("i...j,j->...i", [(2, 4, 5, 3), (3,)]),
+        ("ij,ij->i", [(1, 3), (2, 3)]),
+        ("i,i->", [(3,), (1,)]),
+        ("ij,kj->ik", [(1, 3), (4, 3)]),
+        ("ij->j", [(0, 3)]),
+    ],
+)
+def test_einsum_is_numpys(subscripts, shapes):
+    operands = normals(0, *shapes)
+    assert_allclose(np.einsum(subscripts, *operands), numpy.einsum(subscripts, *operands), atol=1e-12)
+    check_grads(lambda *operands: np.einsum(subscripts, *operands), operands)
+
+
+@st.composite
+def einsums(draw):
+    """Subscripts of one to three operands over few letters, and their shapes; shrinks towards one short operand."""
+    lengths = {c: draw(st.integers(1, 3)) for c in "abc"}
+    inputs = draw(st.lists(st.text("abc", max_size=3), min_size=1, max_size=3))
+    present = sorted(set("".join(inputs)))
+    output = draw(st.permutations(draw(st.lists(st.sampled_from(present), unique=True)))) if present else []
+    shapes = [tuple(lengths[c] for c in letters) for letters in inputs]
+    return f"{','.join(inputs)}->{''.join(output)}", shapes
+
+
+@given(einsums(), SEEDS, st.booleans())
+def test_einsum_of_any_subscripts(einsum, seed, optimize):
+    subscripts, shapes = einsum
+    operands = normals(seed, *shapes)
+    assert_allclose(
+        np.einsum(subscripts, *operands, optimize=optimize), numpy.einsum(subscripts, *operands), atol=1e-12
+    )
+    check_grads(lambda *operands: np.einsum(subscripts, *operands, optimize=optimize), operands)
+
+
+def test_einsum_of_one_array_many_times():
+    (x,) = normals(0, (3, 3))
+    check_grads(lambda x: np.einsum("ij,jk,ki->", x, x, x), [x])
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "shapes", "message"),
+    [
+        ("ij,jk->ik", [(2, 3)], "1 operands"),
+        ("ij->i", [(2, 3, 4)], r"\[3\] axes"),
+        ("ijk...->i", [(2, 3)], r"\[2\] axes"),
+        ("...i->i", [(2, 3)], "ellipsis are missing"),
+        ("ii->i", [(2, 3)], "'i' names axes of length 2 and 3"),
+    ],
+)
+def test_einsum_refuses_what_does_not_fit(subscripts, shapes, message):
+    operands = normals(0, *shapes)
+    with pytest.raises(ValueError, match=message):
+        np.einsum(subscripts, *operands)
+    with pytest.raises(ValueError):
+        numpy.einsum(subscripts, *operands)
+
+
+# Systems of equations
+
+
+@pytest.mark.parametrize("shapes", SYSTEMS, ids=SYSTEM_IDS)
+def test_solve_is_numpys(shapes):
+    a, b = diagonally_dominant(0, *shapes)
+    assert_allclose(np.linalg.solve(a, b), numpy.linalg.solve(a, b), atol=1e-12)
+    check_grads(np.linalg.solve, [a, b])
+
+
+@pytest.mark.parametrize("shapes", SYSTEMS, ids=SYSTEM_IDS)
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("trans", [0, 1])
+def test_solve_triangular_reads_one_triangle(shapes, lower, trans):
+    a, b = diagonally_dominant(1, *shapes)
+    triangle = numpy.tril(a) if lower else numpy.triu(a)
+    expected = numpy.linalg.solve(transposed(triangle) if trans else triangle, b)
+    other = numpy.triu(numpy.full_like(a, numpy.nan), 1)
+    unread = triangle + (other if lower else transposed(other))
+    assert_allclose(np.linalg.solve_triangular(unread, b, trans=trans, lower=lower), expected, atol=1e-12)
+    check_grads(lambda a, b: np.linalg.solve_triangular(a, b, trans=trans, lower=lower), [a, b])
+
+
+@pytest.mark.parametrize("batch", [2, 9], ids=["few", "many"])
+def test_solve_triangular_of_few_large_and_of_many_small_systems(batch):
+    a, b = diagonally_dominant(2, (batch, 4, 4), (batch, 4, 2))
+    expected = [scipy.linalg.solve_triangular(a[i], b[i], lower=True) for i in range(batch)]
+    assert_allclose(np.linalg.solve_triangular(a, b, lower=True), expected, atol=1e-12)
+
+
+def test_solve_triangular_refuses_an_unknown_transpose():
+    with pytest.raises(ValueError, match="trans is 'T'"):
+        np.linalg.solve_triangular(np.eye(2), np.ones(2), trans="T")
+
+
+def test_a_factor_shared_by_many_right_hand_sides_is_never_repeated_for_each():
+    a, b = diagonally_dominant(0, (1, 50, 50), (2000, 1, 50, 1))  # repeated, it would be 40 MB
+    _, pullback = vjp(lambda a, b: np.linalg.solve_triangular(a, b, lower=True), a, b)
+    import tracemalloc
+
+    tracemalloc.start()
+    pullback(b)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6
+
+
+# Functions of one matrix
+
+
+@pytest.mark.parametrize("shape", MATRICES, ids=str)
+def test_cholesky_is_numpys(shape):
+    (x,) = normals(0, shape)
+    a = positive_definite(x)
+    assert_allclose(np.linalg.cholesky(a), numpy.linalg.cholesky(a))
+    check_grads(lambda x: np.linalg.cholesky(positive_definite(x)), [x])
+    check_grads(lambda a: np.linalg.cholesky(symmetric(a)), [a])
+
+
+@given(st.integers(1, 6), st.floats(-3, 3), SEEDS)
+def test_cholesky_of_any_scale(n, log_scale, seed):
+    (x,) = normals(seed, (n, n))
+    scale = numpy.exp(log_scale)
+    a = scale * positive_definite(x)
+    _, pullback = vjp(np.linalg.cholesky, a)
+    (g,) = normals(seed + 1, (n, n))
+    # The factor is homogeneous of degree ½, so ⟨ā, a⟩ = ½ ⟨ḡ, y⟩.
+    assert_allclose(numpy.sum(pullback(g)[0] * a), 0.5 * numpy.sum(g * numpy.linalg.cholesky(a)), rtol=1e-8, atol=1e-8)
+
+
+def symmetric_functions():
+    return [
+        ("cholesky", np.linalg.cholesky),
+        ("eigvalsh", np.linalg.eigvalsh),
+        ("eigenvectors", lambda a: np.linalg.eigh(a).eigenvectors ** 2),
+    ]
+
+
+@pytest.mark.parametrize(("name", "f"), symmetric_functions())
+def test_functions_of_symmetric_matrices_read_the_lower_triangle_and_have_symmetric_gradients(name, f):
+    (x,) = normals(0, (4, 4))
+    a = positive_definite(x)
+    y, pullback = vjp(f, a)
+    assert_allclose(f(numpy.tril(a)), y)
+    (a_bar,) = pullback(normals(1, y.shape)[0])
+    assert_array_equal(a_bar, a_bar.T)
+
+
+def test_cholesky_refuses_an_indefinite_matrix():
+    with pytest.raises(numpy.linalg.LinAlgError):
+        np.linalg.cholesky(numpy.array([[1.0, 2.0], [2.0, 1.0]]))
+
+
+@pytest.mark.parametrize("shape", MATRICES, ids=str)
+def test_inverse_and_determinants_are_numpys(shape):
+    (a,) = normals(3, shape)
+    assert_allclose(np.linalg.inv(a), numpy.linalg.inv(a))
+    assert_allclose(np.linalg.det(a), numpy.linalg.det(a))
+    for ours, theirs in zip(np.linalg.slogdet(a), numpy.linalg.slogdet(a), strict=True):
+        assert_allclose(ours, theirs)
+    check_grads(np.linalg.det, [a])
+    check_grads(lambda a: np.linalg.slogdet(a).logabsdet, [a])
+    check_grads(np.linalg.inv, diagonally_dominant(0, shape))
+
+
+def test_slogdet_of_negative_and_singular_matrices():
+    sign, logabsdet = np.linalg.slogdet(numpy.diag([-2.0, 1.0]))
+    assert sign == -1.0
+    assert_allclose(logabsdet, numpy.log(2.0))
+    sign, logabsdet = np.linalg.slogdet(numpy.zeros((2, 2)))
+    assert (sign, logabsdet) == (0.0, -numpy.inf)
+    assert_allclose(grad(lambda a: np.linalg.slogdet(a).sign * a.sum())(numpy.diag([-2.0, 1.0])), -numpy.ones((2, 2)))
+
+
+@pytest.mark.parametrize("shape", MATRICES, ids=str)
+def test_eigh_is_numpys(shape):
+    (x,) = normals(1, shape)
+    a = symmetric(x)
+    (w, v), expected = np.linalg.eigh(a), numpy.linalg.eigh(a)
+    assert_array_equal(w, expected.eigenvalues)
+    assert_array_equal(v, expected.eigenvectors)
+    assert_allclose(np.linalg.eigvalsh(a), numpy.linalg.eigvalsh(a))
+
+    def without_signs(x):
+        w, v = np.linalg.eigh(symmetric(x))
+        return w, v**2, np.matmul(v * np.exp(w)[..., None, :], transposed(v))
+
+    check_grads(without_signs, [x])
+    check_grads(lambda x: np.linalg.eigvalsh(symmetric(x)), [x])
+
+
+def test_equal_eigenvalues_have_gradients_and_their_eigenvectors_have_none():
+    a = numpy.diag([2.0, 1.0, 1.0])
+    assert_allclose(grad(lambda a: np.exp(np.linalg.eigvalsh(a)).sum())(a), numpy.diag(numpy.exp([2.0, 1.0, 1.0])))
+    assert_allclose(
+        grad(lambda a: np.exp(np.linalg.eigh(a).eigenvalues).sum())(a), numpy.diag(numpy.exp(numpy.diag(a)))
+    )
+    weights = normals(0, (3, 3))[0]
+    assert numpy.isnan(grad(lambda a: (weights * np.linalg.eigh(a).eigenvectors).sum())(a)).any()
+
+
+# Norms
+
+
+@pytest.mark.parametrize(
+    ("shape", "ord", "axis"),
+    [
+        *itertools.product([(3,), (1,)], [None, 1, 2, numpy.inf], [None, 0]),
+        *itertools.product([(2, 3, 4)], [None, 1, 2, numpy.inf], [0, -1]),
+        *itertools.product([(2, 3, 4)], [None, "fro"], [(0, 1), (2, 0)]),
+        ((2, 3), "fro", None),
+        ((2, 3, 4), None, None),
+    ],
+)
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_norm_is_numpys(shape, ord, axis, keepdims):  # noqa: A002
+    (x,) = normals(0, shape)
+    assert_allclose(np.linalg.norm(x, ord, axis, keepdims), numpy.linalg.norm(x, ord, axis, keepdims))
+    check_grads(lambda x: np.linalg.norm(x, ord, axis, keepdims), [x])
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_norm_of_zero_has_gradient_zero(axis):
+    x = numpy.array([[0.0, 0.0], [3.0, 4.0]])[: 1 if axis is None else 2]
+    gradient = grad(lambda x: np.linalg.norm(x, axis=axis).sum())
+    assert_allclose(gradient(x), numpy.array([[0.0, 0.0], [0.6, 0.8]])[: len(x)])
+    assert numpy.isfinite(grad(lambda x: (gradient(x) * x).sum())(x)).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "ord", "axis"), [((2, 2), 1, None), ((2, 2), 2, (0, 1)), ((2,), 3, None), ((2, 2, 2), 2, None)]
+)
+def test_norm_refuses_the_others(shape, ord, axis):  # noqa: A002
+    with pytest.raises(ValueError, match="expected ord None"):
+        np.linalg.norm(numpy.ones(shape), ord, axis)
+
+
+# All of them
+
+FUNCTIONS = {
+    "matmul": lambda xp, a: xp.matmul(a, a),
+    "dot": lambda xp, a: xp.dot(a, a[0]),
+    "tensordot": lambda xp, a: xp.tensordot(a, a, 2),
+    "outer": lambda xp, a: xp.outer(a[0], a[1]),
+    "vecdot": lambda xp, a: xp.vecdot(a, a),
+    "einsum": lambda xp, a: xp.einsum("ij,jk,ik->", a, a, a),
+    "cholesky": lambda xp, a: xp.linalg.cholesky(a),
+    "solve": lambda xp, a: xp.linalg.solve(a, a[0]),
+    "inv": lambda xp, a: xp.linalg.inv(a),
+    "det": lambda xp, a: xp.linalg.det(a),
+    "slogdet": lambda xp, a: xp.linalg.slogdet(a).logabsdet,
+    "eigh": lambda xp, a: xp.linalg.eigh(a).eigenvalues,
+    "eigvalsh": lambda xp, a: xp.linalg.eigvalsh(a),
+    "norm": lambda xp, a: xp.linalg.norm(a, axis=0),
+}
+
+
+@pytest.mark.parametrize("f", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+def test_numpys_own_function_of_a_traced_argument_is_ours(f):
+    a = positive_definite(normals(0, (3, 3))[0])
+    ours = value_and_grad(lambda a: f(np, a).sum())(a)
+    theirs = value_and_grad(lambda a: f(numpy, a).sum())(a)
+    assert ours[0] == theirs[0]
+    assert_array_equal(ours[1], theirs[1])
+
+
+@pytest.mark.parametrize("f", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+def test_float32_stays_float32(f):
+    a = positive_definite(normals(0, (3, 3))[0])
+    y, pullback = vjp(lambda a: f(np, a), a.astype(numpy.float32))
+    assert y.dtype == numpy.float32
+    (a_bar,) = pullback(numpy.ones_like(y))
+    assert a_bar.dtype == numpy.float32
+    expected, exact_pullback = vjp(lambda a: f(np, a), a)
+    assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
+    assert_allclose(a_bar, exact_pullback(numpy.ones_like(expected))[0], rtol=2e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("f", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+def test_every_library_agrees(f, xp):
+    a = positive_definite(normals(0, (3, 3))[0])
+    value, gradient = value_and_grad(lambda a: f(np, a).sum())(a)
+    theirs, gradient_of_theirs = value_and_grad(lambda a: f(np, a).sum())(xp.asarray(a))
+    assert isinstance(gradient_of_theirs, xp.ndarray)
+    assert_allclose(backend.to_numpy(theirs), value)
+    assert_allclose(backend.to_numpy(gradient_of_theirs), gradient)
+
+
+@pytest.mark.parametrize("shapes", SYSTEMS, ids=SYSTEM_IDS)
+def test_every_library_solves(shapes, xp):
+    a, b = diagonally_dominant(0, *shapes)
+    for f in (np.linalg.solve, lambda a, b: np.linalg.solve_triangular(a, b, lower=True)):
+        y, pullback = vjp(f, a, b)
+        y_of_theirs, pullback_of_theirs = vjp(f, xp.asarray(a), xp.asarray(b))
+        assert_allclose(backend.to_numpy(y_of_theirs), y)
+        for theirs, ours in zip(pullback_of_theirs(y_of_theirs), pullback(y), strict=True):
+            assert isinstance(theirs, xp.ndarray)
+            assert_allclose(backend.to_numpy(theirs), ours, atol=1e-12)
