@@ -1,0 +1,22 @@
+"""Laws of probability, one file each: the density as an equation, its sampler, its gradient."""
+
+from minilvm.distributions.base import Distribution
+from minilvm.distributions.bernoulli import Bernoulli
+from minilvm.distributions.categorical import Categorical
+from minilvm.distributions.independent import Independent
+from minilvm.distributions.kl import kl_divergence, register_kl
+from minilvm.distributions.multivariate_normal import MultivariateNormal
+from minilvm.distributions.normal import Normal
+from minilvm.distributions.parameters import Constraint
+
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Constraint",
+    "Distribution",
+    "Independent",
+    "MultivariateNormal",
+    "Normal",
+    "kl_divergence",
+    "register_kl",
+]

@@ -1,0 +1,151 @@
+"""The Bernoulli law: one bit. With logits from a network it is the likelihood of every binary VAE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy
+
+import minilvm.numpy as np
+from minilvm import tree
+from minilvm.backend import Array, default_rng, namespace
+from minilvm.distributions.base import Distribution
+from minilvm.distributions.parameters import (
+    Constraint,
+    Shape,
+    as_parameters,
+    exactly_one,
+    finite,
+    log_complement,
+    log_probability,
+    probability,
+    times_log,
+    to_shape,
+)
+from minilvm.numpy import special
+from minilvm.tape import primitive, stop_gradient
+
+bit = Constraint("0 or 1", lambda x: (x == 0) | (x == 1))
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class Bernoulli(Distribution):
+    """The law of one bit, x = 1 with probability p and 0 otherwise.
+
+        log p(x) = x log p + (1 − x) log(1 − p)        from a probability p
+                 = x a − log(1 + exp(a))               from a logit a = log(p / (1 − p))
+
+    A probability of exactly 0 or 1 scores exactly 0 and −inf, and sends no gradient elsewhere. Not reparameterised: use
+    the score function (N12). Mean p, variance p (1 − p), mode 1 where p > ½, entropy −p log p − (1 − p) log(1 − p).
+
+    Parameters
+    ----------
+    probs
+        Probability p of a 1, between 0 and 1; its shape is `batch_shape`, and `event_shape` is ().
+    logits
+        Log-odds a, in place of `probs` and better for learning: any finite number, and no digit is lost near p = 1.
+    validate_args
+        Whether to check parameters and values. Without it `log_prob` is the formula above for any x, such as a grey
+        level between 0 and 1; that is a usual objective, but no density.
+
+    Raises
+    ------
+    ValueError
+        Not exactly one of `probs` and `logits` is given, or one is NaN, infinite or no probability.
+
+    References
+    ----------
+    Bishop, *Pattern Recognition and Machine Learning* (2006), §2.1. Kingma and Welling, arXiv:1312.6114, eq. 11.
+
+    Examples
+    --------
+    >>> Bernoulli(probs=[0.0, 0.25, 1.0]).log_prob(1).round(4)
+    array([   -inf, -1.3863,  0.    ])
+    >>> Bernoulli(logits=-100.0).log_prob([0, 1])
+    array([-3.72007598e-44, -1.00000000e+02])
+    """
+
+    parameter: Array
+    parameterization: str = tree.static()
+    validate_args: bool = tree.static(repr=False)
+
+    def __init__(self, probs: Any = None, logits: Any = None, *, validate_args: bool = True) -> None:
+        parameterization = exactly_one("Bernoulli", probs=probs, logits=logits)
+        (parameter,) = as_parameters(probs if logits is None else logits)
+        self._set(parameter=parameter, parameterization=parameterization, validate_args=validate_args)
+        self._require(parameterization, parameter, finite if probs is None else probability)
+
+    @property
+    def logits(self) -> Array:
+        """Log-odds log p − log(1 − p), of shape `batch_shape`; infinite where p is 0 or 1."""
+        p = self.parameter
+        return p if self.parameterization == "logits" else log_probability(p) - log_complement(p)
+
+    @property
+    def probs(self) -> Array:
+        """Probability p of a 1, of shape `batch_shape`."""
+        return self.parameter if self.parameterization == "probs" else special.expit(self.parameter)
+
+    @property
+    def batch_shape(self) -> Shape:
+        """The shape of the parameter."""
+        return self.parameter.shape  # type: ignore[no-any-return]
+
+    @property
+    def support(self) -> Constraint:
+        """0 and 1."""
+        return bit
+
+    def expand(self, batch_shape: Shape) -> Self:
+        """Return the same law repeated to fill `batch_shape`."""
+        self._check_expansion(batch_shape)
+        return self._replace(parameter=np.broadcast_to(self.parameter, batch_shape))
+
+    def log_prob(self, value: Any) -> Array:
+        """Return x log p + (1 − x) log(1 − p)."""
+        x = self._value(value)
+        if self.parameterization == "logits":
+            return log_likelihood(x, self.parameter)
+        return times_log(x, log_probability(self.parameter)) + times_log(1.0 - x, log_complement(self.parameter))
+
+    def sample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
+        """Return draws, zeros and ones in the parameters' precision: u < p, for u uniform on [0, 1)."""
+        p = tree.map(stop_gradient, self).probs
+        u = default_rng(rng, like=p).random(self._shape(sample_shape), dtype=p.dtype)
+        return (u < p).astype(p.dtype)
+
+    def enumerate_support(self) -> Array:
+        """Return 0 and 1, of shape `(2,) + batch_shape`."""
+        bits = namespace(self.parameter).arange(2, dtype=self.dtype).reshape(2, *(1 for _ in self.batch_shape))
+        return np.broadcast_to(bits, (2, *self.batch_shape))
+
+    @property
+    def mean(self) -> Array:
+        """p."""
+        return self.probs
+
+    @property
+    def variance(self) -> Array:
+        """p (1 − p)."""
+        return self.probs * (1.0 - self.probs if self.parameterization == "probs" else special.expit(-self.parameter))
+
+    @property
+    def mode(self) -> Array:
+        """1 where p > ½, else 0."""
+        return np.greater(self.probs, 0.5).astype(self.dtype)
+
+    def entropy(self) -> Array:
+        """Return −p log p − (1 − p) log(1 − p)."""
+        log_p = self.log_prob(self.enumerate_support())
+        return -np.sum(times_log(np.exp(log_p), log_p), axis=0)
+
+
+# With σ(a) = 1 / (1 + exp(−a)) = ½ + ½ tanh(a/2):   ∂ log p/∂a = x − σ(a),   ∂ log p/∂x = a.
+@primitive(
+    x=lambda g, x, logits: to_shape(g * logits, x.shape),
+    logits=lambda g, x, logits: to_shape(g * (x - 0.5 - 0.5 * np.tanh(0.5 * logits)), logits.shape),
+)
+def log_likelihood(x: Array, logits: Array) -> Array:
+    """Return x a − log(1 + exp(a)), element by element; the logarithm is max(a, 0) + log(1 + exp(−|a|))."""
+    return x * logits - numpy.maximum(logits, 0.0) - numpy.log1p(numpy.exp(-numpy.abs(logits)))

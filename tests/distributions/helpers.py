@@ -1,0 +1,74 @@
+"""Checks that the tests of several laws share. Each raises AssertionError, so that a broken twin can be shown to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose
+
+import minilvm.numpy as np
+from minilvm.autograd import vjp
+from minilvm.backend import to_numpy
+
+
+def reals(low: float, high: float) -> st.SearchStrategy[float]:
+    """Numbers that shrink towards the low end, or 0; never so small that their square is 0."""
+    return st.floats(low, high).filter(lambda x: x == 0 or abs(x) > 1e-100)
+
+
+def real_arrays(shape: Any, low: float = -3.0, high: float = 3.0) -> st.SearchStrategy[numpy.ndarray]:
+    return arrays(float, shape, elements=st.floats(low, high, width=32))
+
+
+def assert_same_to_second_order(
+    fused: Callable[..., Any], composite: Callable[..., Any], args: Sequence[Any], **tolerance: float
+) -> None:
+    """Assert that two functions agree in value, gradient, and the gradient's gradient, in random directions."""
+    tolerance = {"rtol": 1e-9, "atol": 1e-9, **tolerance}
+    rng = numpy.random.default_rng(0)
+    y = composite(*args)
+    u = rng.standard_normal(numpy.shape(y))
+    directions = [rng.standard_normal(numpy.shape(a)) for a in args]
+
+    def first(f):
+        return lambda *args: vjp(f, *args)[1](u)
+
+    def second(f):
+        def along(*args):
+            return sum(np.sum(g * v) for g, v in zip(first(f)(*args), directions, strict=True))
+
+        return lambda *args: vjp(along, *args)[1](numpy.float64(1.0))
+
+    assert_allclose(fused(*args), y, **tolerance)
+    for order, derivative in enumerate((first, second), start=1):
+        for i, (ours, theirs) in enumerate(zip(derivative(fused)(*args), derivative(composite)(*args), strict=True)):
+            assert_allclose(ours, theirs, **tolerance, err_msg=f"derivative of order {order} in argument {i}")
+
+
+class Nodes(numpy.random.Generator):
+    """A "generator" whose standard normal draws are Gauss-Hermite nodes: averages with `weights` are exact.
+
+    For polynomials of degree up to 2n − 1 in each of the D numbers that are drawn at once, (n^D, D) nodes.
+    """
+
+    def __init__(self, n: int, D: int = 1) -> None:
+        super().__init__(numpy.random.PCG64(0))
+        x, w = numpy.polynomial.hermite_e.hermegauss(n)
+        self.nodes = numpy.stack(numpy.meshgrid(*[x] * D), axis=-1).reshape(-1, D)
+        self.weights = numpy.stack(numpy.meshgrid(*[w / w.sum()] * D), axis=-1).reshape(-1, D).prod(axis=-1)
+
+    def standard_normal(self, size=None, dtype=float, out=None):
+        return self.nodes.reshape(size).astype(dtype)
+
+
+def assert_of(xp: Any, x: Any) -> None:
+    """Assert that `x` is an array of `xp` (or a number, as NumPy makes of arrays without axes)."""
+    assert isinstance(x, type(xp.ones(1)) if xp is not numpy else numpy.ndarray | numpy.floating), type(x)
+
+
+def assert_dtype(x: Any, dtype: str) -> None:
+    assert to_numpy(x).dtype == dtype, to_numpy(x).dtype

@@ -1,0 +1,295 @@
+"""What holds for every law: shapes, draws that are constants, validation, and being a tree."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+import minilvm.numpy as np
+from minilvm import tree
+from minilvm.autograd import grad, value_and_grad
+from minilvm.backend import to_numpy
+from minilvm.distributions import Bernoulli, Categorical, Independent, MultivariateNormal, Normal
+from minilvm.distributions.base import Distribution
+
+LAWS = {
+    "Normal": lambda batch, xp: Normal(xp.zeros(batch), 1.0),
+    "Normal, broadcast": lambda batch, xp: Normal(0.0, xp.ones(batch)),
+    "MultivariateNormal": lambda batch, xp: MultivariateNormal(xp.zeros((*batch, 2)), scale_tril=xp.eye(2)),
+    "MultivariateNormal, broadcast": lambda batch, xp: MultivariateNormal(
+        xp.zeros(2), scale_tril=xp.broadcast_to(xp.eye(2), (*batch, 2, 2))
+    ),
+    "Bernoulli from probs": lambda batch, xp: Bernoulli(probs=xp.full(batch, 0.5)),
+    "Bernoulli from logits": lambda batch, xp: Bernoulli(logits=xp.zeros(batch)),
+    "Categorical from probs": lambda batch, xp: Categorical(probs=xp.ones((*batch, 3))),
+    "Categorical from logits": lambda batch, xp: Categorical(logits=xp.zeros((*batch, 3))),
+    "Independent Normal": lambda batch, xp: Independent(Normal(xp.zeros((*batch, 2, 3)), 1.0), 2),
+    "Independent Bernoulli": lambda batch, xp: Independent(Bernoulli(logits=xp.zeros((*batch, 4))), 1),
+}
+EVENTS = {"M": (2,), "Independent N": (2, 3), "Independent B": (4,)}
+shapes = st.lists(st.integers(0, 3), max_size=2).map(tuple)
+each_law = pytest.mark.parametrize("name", LAWS)
+
+
+def event_of(name):
+    return next((event for start, event in EVENTS.items() if name.startswith(start)), ())
+
+
+def discrete(name):
+    return "Bernoulli" in name or "Categorical" in name
+
+
+def assert_shapes(law, sample, batch, event):
+    """`sample_shape + batch_shape + event_shape`, everywhere."""
+    assert law.batch_shape == batch
+    assert law.event_shape == event
+    draws = law.sample(sample, rng=0)
+    assert draws.shape == sample + batch + event
+    assert law.log_prob(draws).shape == sample + batch
+    assert law.entropy().shape == batch
+    assert law.mode.shape == batch + event
+    if not isinstance(law, Categorical):
+        assert law.mean.shape == law.variance.shape == law.stddev.shape == batch + event
+    if law.reparameterized:
+        assert law.rsample(sample, rng=0).shape == draws.shape
+
+
+@each_law
+@given(sample=shapes, batch=shapes)
+def test_shapes(xp, name, sample, batch):
+    assume("MultivariateNormal, b" not in name or 0 not in batch)  # no factors to solve with: numpy.stack of none
+    law = LAWS[name](batch, xp)
+    assert_shapes(law, sample, batch, event_of(name))
+    assert_shapes(law.expand((2, *batch)), sample, (2, *batch), event_of(name))
+    assert_shapes(LAWS[name]((), xp).expand(batch), sample, batch, event_of(name))
+    if discrete(name):
+        z = law.enumerate_support()
+        assert z.shape[1:] == batch + event_of(name)
+        assert law.log_prob(z).shape == (len(z), *batch)
+
+
+def test_a_law_that_forgets_to_broadcast_is_caught():
+    class Twin(Normal):
+        def entropy(self):
+            return np.log(self.scale)
+
+    with pytest.raises(AssertionError):
+        assert_shapes(Twin(numpy.zeros(3), 1.0), (), (3,), ())
+
+
+@each_law
+def test_a_number_of_samples_is_a_shape(name):
+    law = LAWS[name]((2,), numpy)
+    assert_array_equal(law.sample(5, rng=0), law.sample((5,), rng=0))
+
+
+@each_law
+def test_expanding_to_another_shape_is_refused(name):
+    law = LAWS[name]((3,), numpy)
+    for shape in [(), (2,), (3, 2)]:
+        with pytest.raises(ValueError, match=r"batch_shape \(3,\) does not broadcast to"):
+            law.expand(shape)
+
+
+@each_law
+def test_expanding_changes_no_density(name):
+    law = LAWS[name]((3,), numpy)
+    value = law.sample(rng=0)
+    assert_array_equal(law.expand((2, 3)).log_prob(value), numpy.stack([law.log_prob(value)] * 2))
+
+
+# Draws ----------------------------------------------------------------------------------------------------------------
+
+
+def floats(law):
+    return [leaf for leaf in tree.leaves(law) if leaf.dtype.kind == "f"]
+
+
+def assert_constant(sample, law):
+    """A plain array under a trace, with no way back to the parameters."""
+    kinds = []
+
+    def f(law):
+        draws = sample(law)
+        kinds.append(type(draws))
+        return np.sum(draws) + 0.0 * floats(law)[0].sum()
+
+    gradient = grad(f)(law)
+    assert kinds == [numpy.ndarray]
+    for leaf in tree.leaves(gradient):
+        assert_array_equal(leaf, numpy.zeros_like(leaf))
+
+
+@each_law
+def test_samples_are_constants_even_of_traced_parameters(name):
+    assert_constant(lambda law: law.sample(3, rng=0), LAWS[name]((2,), numpy))
+
+
+def test_a_sample_that_leaks_its_gradient_is_caught():
+    with pytest.raises(AssertionError):
+        assert_constant(lambda law: law.rsample(3, rng=0), Normal(numpy.zeros(2), 1.0))
+
+
+@each_law
+def test_samples_of_samples_are_constants(name):
+    """At every level of nested tracing."""
+    law = LAWS[name]((2,), numpy)
+
+    def outer(law):
+        inner = grad(lambda law: np.sum(law.log_prob(law.sample(rng=0))))(law)
+        return sum(np.sum(leaf) for leaf in tree.leaves(inner))
+
+    value, _ = value_and_grad(outer)(law)
+    assert numpy.isfinite(value)
+
+
+@each_law
+def test_rsample_is_sample_with_a_gradient_or_an_error(name):
+    law = LAWS[name]((2,), numpy)
+    if law.reparameterized:
+        assert_array_equal(law.rsample(3, rng=0), law.sample(3, rng=0))
+        gradient = grad(lambda law: np.sum(law.rsample(3, rng=0)))(law)
+        assert any(leaf.any() for leaf in tree.leaves(gradient))
+    else:
+        with pytest.raises(TypeError, match=r'expectation\(\.\.\., estimator="score_function"\).*Relaxed'):
+            law.rsample(3, rng=0)
+
+
+@each_law
+def test_seeds_reproduce_and_differ_and_generators_advance(name):
+    law = LAWS[name]((50,), numpy)
+    for seed in (0, 1):
+        assert_array_equal(law.sample(3, rng=seed), law.sample(3, rng=seed))
+        assert_array_equal(law.sample(3, rng=seed), law.sample(3, rng=numpy.random.default_rng(seed)))
+    assert (law.sample(3, rng=0) != law.sample(3, rng=1)).any()
+    rng = numpy.random.default_rng(0)
+    assert (law.sample(3, rng=rng) != law.sample(3, rng=rng)).any()
+
+
+@each_law
+def test_the_generator_has_to_be_given_and_named(name):
+    law = LAWS[name]((), numpy)
+    with pytest.raises(TypeError, match="rng"):
+        law.sample(3)
+    with pytest.raises(TypeError, match="positional"):
+        law.sample(3, 0)
+
+
+@each_law
+def test_no_global_state_is_read_or_written(name):
+    law = LAWS[name]((2,), numpy)
+    before = numpy.random.get_state()  # noqa: NPY002 (the very state that must not be touched)
+    draws = law.sample(3, rng=0)
+    after = numpy.random.get_state()  # noqa: NPY002
+    assert_array_equal(before[1], after[1])
+    assert before[2:] == after[2:]
+    numpy.random.random()  # noqa: NPY002
+    assert_array_equal(law.sample(3, rng=0), draws)
+
+
+# Validation -----------------------------------------------------------------------------------------------------------
+
+
+@each_law
+def test_values_of_another_shape_are_refused_traced_or_not(name):
+    law = LAWS[name]((3,), numpy)
+    event = event_of(name)
+    with pytest.raises(ValueError, match=r"value has shape .*expected"):
+        law.log_prob(numpy.zeros((2, *event)))
+    with pytest.raises(ValueError, match=r"value has shape .*expected"):
+        grad(lambda law: np.sum(law.log_prob(numpy.zeros((2, *event)))))(law)
+
+
+@each_law
+def test_no_number_is_looked_at_while_traced(name, monkeypatch):
+    """No pass over parameters or data inside `grad`."""
+    law = LAWS[name]((3,), numpy)
+    value = law.sample(rng=0)
+    looked = []
+    for kind in {type(law), type(getattr(law, "base", law))} - {Independent}:
+        spied = dataclasses.replace(law.support, check=lambda x: looked.append(x) or numpy.ones_like(x, dtype=bool))
+        monkeypatch.setattr(kind, "support", property(lambda _, spied=spied: spied))
+    assert_array_equal(law.log_prob(value), law.log_prob(value))
+    n_plain = len(looked)
+    looked.clear()
+    grad(lambda law: np.sum(law.log_prob(value)))(law)
+    n_answers = 1 if "Categorical" in name else 0  # which asks its support to score −inf
+    assert (n_plain, len(looked)) == (2 + 2 * n_answers, n_answers)
+
+
+def test_traced_parameters_are_taken_as_they_are():
+    gradient = grad(lambda scale: np.sum(Normal(0.0, scale).log_prob(numpy.ones(2))))(numpy.array([numpy.inf]))
+    assert_array_equal(gradient, [0.0])
+
+
+def spoiled(name, **options):
+    """Make the law with every parameter NaN."""
+    law = LAWS[name]((3,), numpy)
+    law = getattr(law, "base", law)
+    names = [law.parameterization] if hasattr(law, "parameterization") else ["loc", "scale", "scale_tril"]
+    parameters = {n: numpy.full_like(getattr(law, n), numpy.nan) for n in names if hasattr(law, n)}
+    return type(law)(**parameters, **options)
+
+
+@each_law
+def test_validation_can_be_switched_off(name):
+    with pytest.raises(ValueError, match="must be"):
+        spoiled(name)
+    law = spoiled(name, validate_args=False)
+    assert numpy.isnan(law.log_prob(numpy.zeros(law.batch_shape + law.event_shape))).all()
+
+
+# Trees ----------------------------------------------------------------------------------------------------------------
+
+
+@each_law
+def test_a_law_is_a_frozen_tree_of_its_parameters(name):
+    law = LAWS[name]((2,), numpy)
+    value = law.sample(rng=0)
+    again = tree.unflatten(law, tree.leaves(law))
+    assert type(again) is type(law)
+    assert_array_equal(again.log_prob(value), law.log_prob(value))
+    assert all(isinstance(leaf, numpy.ndarray) for leaf in tree.leaves(law))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        law.validate_args = False
+    assert repr(law).startswith(type(law).__name__)
+
+
+@each_law
+def test_a_gradient_is_a_law_shaped_tree(name):
+    law = LAWS[name]((2,), numpy)
+    gradient = grad(lambda law: np.sum(law.log_prob(law.sample(rng=0))))(law)
+    assert tree.paths(gradient) == tree.paths(law)
+    assert [leaf.shape for leaf in tree.leaves(gradient)] == [leaf.shape for leaf in tree.leaves(law)]
+
+
+def test_a_law_needs_its_essentials():
+    with pytest.raises(TypeError, match="abstract"):
+        Distribution()
+
+
+def test_what_a_law_lacks_it_says():
+    class Minimal(Distribution):
+        batch_shape = ()
+        support = None
+        expand = log_prob = None
+
+    law = Minimal()
+    for what in ("mean", "variance", "stddev", "mode"):
+        with pytest.raises(NotImplementedError, match="Minimal has no"):
+            getattr(law, what)
+    for what in ("entropy", "enumerate_support"):
+        with pytest.raises(NotImplementedError, match="Minimal has no"):
+            getattr(law, what)()
+
+
+def test_draws_are_on_the_backend_of_the_parameters(xp):
+    for name, make in LAWS.items():
+        draws = make((2,), xp).sample(3, rng=0)
+        assert type(draws) is type(xp.ones(1)), name
+        assert to_numpy(draws).shape == (3, 2, *event_of(name))

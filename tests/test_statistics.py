@@ -1,0 +1,59 @@
+"""The false-alarm rates are what they claim to be, computed and not simulated; and the checks have teeth."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+import scipy.stats
+
+from tests.statistics import (
+    FALSE_ALARM_RATE,
+    assert_drawn_from,
+    assert_frequencies,
+    assert_no_common_sign,
+    binomial_p_value,
+    kolmogorov_bound,
+    kolmogorov_distance,
+)
+
+
+def test_the_declared_rate_is_at_most_one_in_a_million():
+    assert FALSE_ALARM_RATE <= 1e-6
+
+
+@pytest.mark.parametrize("n", [1, 10, 1000, 100_000])
+@pytest.mark.parametrize("rate", [0.05, FALSE_ALARM_RATE])
+def test_the_kolmogorov_bound_is_exceeded_no_more_often_than_declared(n, rate):
+    exact = scipy.stats.kstwo.sf(kolmogorov_bound(n, rate), n)
+    assert exact <= rate
+    assert exact > 0.2 * rate or n < 1000  # and it is not much too careful
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 0.5), (30, 0.5), (30, 0.1), (200, 0.01)])
+@pytest.mark.parametrize("rate", [0.3, 0.05, 1e-3])
+def test_the_binomial_test_rejects_no_more_often_than_declared(n, p, rate):
+    rejected = [k for k in range(n + 1) if binomial_p_value(k, n, p) < rate]
+    assert scipy.stats.binom.pmf(rejected, n, p).sum() <= rate
+
+
+def test_the_kolmogorov_distance_looks_at_both_sides_of_each_step():
+    assert kolmogorov_distance([0.5], scipy.stats.uniform.cdf) == 0.5
+    assert kolmogorov_distance([1.0], scipy.stats.uniform.cdf) == 1.0
+    assert kolmogorov_distance([0.0], scipy.stats.uniform.cdf) == 1.0
+
+
+def test_each_check_rejects_what_is_wrong():
+    draws = numpy.random.default_rng(0).standard_normal(50_000)
+    assert_drawn_from(draws, scipy.stats.norm.cdf)
+    with pytest.raises(AssertionError, match="distribution functions differ"):
+        assert_drawn_from(draws + 0.05, scipy.stats.norm.cdf)
+    assert_frequencies([5012, 4988], [0.5, 0.5])
+    with pytest.raises(AssertionError, match="outcome 0"):
+        assert_frequencies([5400, 4600], [0.5, 0.5])
+    with pytest.raises(
+        AssertionError, match=r"outcome . of probability . came"
+    ):  # what has probability 0 must not happen once
+        assert_frequencies([9999, 1], [1.0, 0.0])
+    assert_no_common_sign(draws[::2], draws[1::2])
+    with pytest.raises(AssertionError, match="agree in sign"):
+        assert_no_common_sign(draws, draws)
