@@ -1,0 +1,20 @@
+"""Models, which say log p(x, z), and guides, which say q(z)."""
+
+from minilvm.models.base import LatentVariableModel
+from minilvm.models.bernoulli_mixture import BernoulliMixture
+from minilvm.models.guides import AmortizedGuide, PerDatapointGuide, bernoulli, diagonal_normal
+from minilvm.models.mixture_of_gaussians import MixtureOfGaussians
+from minilvm.models.sigmoid_belief import SigmoidBeliefNetwork
+from minilvm.models.vae import VAE
+
+__all__ = [
+    "VAE",
+    "AmortizedGuide",
+    "BernoulliMixture",
+    "LatentVariableModel",
+    "MixtureOfGaussians",
+    "PerDatapointGuide",
+    "SigmoidBeliefNetwork",
+    "bernoulli",
+    "diagonal_normal",
+]

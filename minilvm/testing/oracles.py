@@ -1,0 +1,91 @@
+"""Expectations without sampling: average an estimator over every tuple of draws there is, each with its probability.
+
+An estimator of K draws z_1 … z_K ~ q is a function of a tuple. Where z takes S values there are S^K tuples, of
+probability Π_k q(z_k), and the estimator's expectation is a finite sum. Its bias is then a number, exact to rounding:
+no sample size, no tolerance for luck, no seed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+
+import minilvm.numpy as np
+from minilvm.backend import Array, namespace
+from minilvm.distributions import Distribution
+from minilvm.tape import stop_gradient
+
+MAX_TUPLES = 2**20
+
+
+def all_tuples(n_states: int, n_samples: int) -> Array:
+    """Return every K-tuple of states, one a column: integers of shape (K, S^K).
+
+    >>> all_tuples(2, 2)
+    array([[0, 0, 1, 1],
+           [0, 1, 0, 1]])
+    """
+    if n_states**n_samples > MAX_TUPLES:
+        raise ValueError(
+            f"{n_states} states and {n_samples} samples make {n_states**n_samples} tuples, more than {MAX_TUPLES}"
+        )
+    return numpy.array(list(itertools.product(range(n_states), repeat=n_samples))).T
+
+
+def expected_bound(bound: Callable[[Array], Array], log_joint: Array, log_q: Array, n_samples: int) -> Array:
+    """Return E[bound(log_w)] over all K-tuples of draws from q, for one datum.
+
+    Parameters
+    ----------
+    bound
+        A function of `log_w` (K, N) that returns (N,), such as `elbo` or `iwae`.
+    log_joint, log_q
+        log p(x, z) and log q(z) for each of the S states, shape (S,); q sums to one.
+    n_samples
+        K. There are S^K tuples.
+    """
+    tuples = namespace(log_q).asarray(all_tuples(len(log_q), n_samples))
+    probability = np.exp(log_q[tuples].sum(axis=0))
+    return (probability * bound((log_joint - log_q)[tuples])).sum()
+
+
+class AllTuples:
+    """A law whose K draws are all K-tuples of draws from `q` at once, as a batch: S^K of them.
+
+    It stands in for `q` in an estimator that draws for itself, such as `expectation`: the estimator returns one value a
+    tuple, and the sum of these, each times the tuple's `probability`, is its expectation, and differentiates to the
+    expectation of its gradient.
+    """
+
+    def __init__(self, q: Distribution, n_samples: int) -> None:
+        if q.batch_shape != ():
+            raise ValueError(f"q has batch shape {q.batch_shape}; expected (), a single law")
+        support = q.enumerate_support()
+        tuples = namespace(support).asarray(all_tuples(len(support), n_samples))
+        self.q = q
+        self.draws = support[tuples]
+        self.probability = np.exp(stop_gradient(q.log_prob(support))[tuples].sum(axis=0))
+        self.reparameterized = False
+
+    def sample(self, sample_shape: tuple[int, ...], *, rng: Any) -> Array:
+        """Return every tuple, shape (K, S^K) + event shape; `rng` has no say."""
+        del rng
+        if sample_shape != self.draws.shape[:1]:
+            raise ValueError(f"sample shape {sample_shape} was asked of all tuples of {self.draws.shape[0]} draws")
+        return self.draws
+
+    def log_prob(self, z: Array) -> Array:
+        """log q(z), of each draw."""
+        return self.q.log_prob(z)
+
+
+def expected_estimate(estimator: Callable[[Any], Array], q: Distribution, n_samples: int) -> Array:
+    """Return E[estimator], with the gradient E[∇ estimator], over all K-tuples of draws from `q`.
+
+    `estimator(law)` draws K times from the law that it is given, and returns one value a batch element.
+    """
+    law = AllTuples(q, n_samples)
+    return (law.probability * estimator(law)).sum()

@@ -1,0 +1,123 @@
+"""Gradient estimators, by their exact expectation over all tuples of draws."""
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minilvm.numpy as np
+from minilvm.autograd import grad, stop_gradient
+from minilvm.distributions import Bernoulli, Independent, Normal
+from minilvm.estimators import expectation
+from minilvm.testing import expected_estimate, sigmoid_belief_networks
+from minilvm.testing.strategies import arrays
+
+
+def law(logits):
+    return Independent(Bernoulli(logits=logits), 1)
+
+
+def cost(model, x, logits):
+    """r(z, φ) = log p(x, z) − log q(z; φ): it depends on φ through q as well as through z."""
+
+    def r(z):
+        return model.log_joint(x, z.reshape(-1, 1, z.shape[-1]))[:, 0].reshape(z.shape[:-1]) - law(logits).log_prob(z)
+
+    return r
+
+
+def exact_gradient(model, x, logits):
+    return grad(lambda phi: expectation(cost(model, x, phi), law(phi), estimator="exact"))(logits)
+
+
+def expected_gradient(estimate, model, x, logits, n_samples):
+    """E[∇ estimate] over all tuples: the probabilities of the tuples are held fixed, as they are when one samples."""
+
+    def mean(phi):
+        return expected_estimate(lambda q: estimate(cost(model, x, phi), q, n_samples), law(phi), n_samples)
+
+    return grad(mean)(logits)
+
+
+@st.composite
+def problems(draw):
+    model = draw(sigmoid_belief_networks(max_latents=2))
+    x = draw(arrays((1, len(model.bias)), 1.0)) > 0
+    return model, x.astype(float), draw(arrays(len(model.prior_logits), 2.0))
+
+
+@given(problems(), st.integers(2, 3), st.sampled_from(["none", "leave_one_out"]))
+def test_the_score_function_is_unbiased(problem, n_samples, baseline):
+    def estimate(r, q, k):
+        return expectation(r, q, k, estimator="score_function", baseline=baseline, rng=0)
+
+    found = expected_gradient(estimate, *problem, n_samples)
+    numpy.testing.assert_allclose(found, exact_gradient(*problem), rtol=1e-9, atol=1e-9)
+
+
+def baseline_with_its_own_sample(r, q, n_samples):
+    z = q.sample((n_samples,), rng=0)
+    value, log_q = r(z), q.log_prob(z)
+    centred = stop_gradient(value) - stop_gradient(value).mean(axis=0)
+    return (value + centred * (log_q - stop_gradient(log_q))).mean(axis=0)
+
+
+def no_score_term(r, q, n_samples):
+    return r(q.sample((n_samples,), rng=0)).mean(axis=0)
+
+
+@given(problems(), st.integers(2, 3))
+def test_a_baseline_with_its_own_sample_shrinks_the_gradient_by_exactly_one_in_k(problem, n_samples):
+    """E_q[∇ log q] = 0, so the gradient of E_q[r] is all score term here, and the fault scales the whole of it."""
+    found = expected_gradient(baseline_with_its_own_sample, *problem, n_samples)
+    shrunk = (n_samples - 1) / n_samples * exact_gradient(*problem)
+    numpy.testing.assert_allclose(found, shrunk, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("fault", [baseline_with_its_own_sample, no_score_term])
+def test_biased_gradients_are_seen(fault):
+    rng = numpy.random.default_rng(0)
+    from minilvm.models import SigmoidBeliefNetwork
+
+    model = SigmoidBeliefNetwork.random(2, 3, rng=rng)
+    x, logits = numpy.array([[1.0, 0.0, 1.0]]), numpy.array([0.3, -0.5])
+    found, exact = expected_gradient(fault, model, x, logits, 2), exact_gradient(model, x, logits)
+    assert abs(found - exact).max() > 0.1 * abs(exact).max()
+
+
+@given(arrays(2), st.floats(-3, 3), st.sampled_from(["score_function", "reparameterization"]))
+def test_the_value_is_the_plain_mean_over_the_draws(parameters, a, estimator):
+    q = Normal(parameters[0], np.exp(parameters[1]))
+    found = expectation(lambda z: (z - a) ** 2, q, 5, estimator=estimator, rng=3)
+    z = q.sample((5,), rng=3)
+    numpy.testing.assert_allclose(found, ((z - a) ** 2).mean(axis=0), rtol=1e-12)
+
+
+@given(arrays(2), st.floats(-3, 3))
+def test_reparameterisation_differentiates_through_the_draw(parameters, a):
+    """z = μ + σ ε: d/dμ (z − a)² = 2 (z − a), d/d log σ = 2 (z − a) σ ε."""
+
+    def mean(phi):
+        return expectation(lambda z: (z - a) ** 2, Normal(phi[0], np.exp(phi[1])), 4, rng=1)
+
+    z = Normal(parameters[0], np.exp(parameters[1])).sample((4,), rng=1)
+    expected = [(2 * (z - a)).mean(), (2 * (z - a) * (z - parameters[0])).mean()]
+    numpy.testing.assert_allclose(grad(mean)(parameters), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_unsound_requests_are_refused_with_the_way_out():
+    q = law(numpy.zeros(2))
+
+    def r(z):
+        return z.sum(axis=-1)
+
+    with pytest.raises(TypeError, match="score_function"):
+        expectation(r, q, 2, estimator="reparameterization", rng=0)
+    with pytest.raises(ValueError, match="at least 2"):
+        expectation(r, q, 1, estimator="score_function", baseline="leave_one_out", rng=0)
+    with pytest.raises(ValueError, match="n_samples is 0"):
+        expectation(r, q, 0, estimator="score_function", rng=0)
+    with pytest.raises(ValueError, match='expected "reparameterization"'):
+        expectation(r, q, 1, estimator="reinforce", rng=0)
+    with pytest.raises(ValueError, match="goes with"):
+        expectation(r, q, 1, estimator="exact", baseline="leave_one_out")

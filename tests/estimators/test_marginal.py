@@ -1,0 +1,118 @@
+import itertools
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilvm.estimators import exact_log_marginal, importance_sampling, log_weights, naive_monte_carlo
+from minilvm.models import SigmoidBeliefNetwork
+from minilvm.testing import assert_unbiased, log_tables, sigmoid_belief_networks
+
+
+def brute_force(model, x):
+    """log Σ_z Π_l p(z_l) Π_d p(x_d | z) with Python's own loops and products."""
+
+    def bernoulli(value, logit):
+        p = 1.0 / (1.0 + numpy.exp(-logit))
+        return p if value else 1.0 - p
+
+    total = 0.0
+    for z in itertools.product([0.0, 1.0], repeat=len(model.prior_logits)):
+        logits = numpy.array(z) @ model.weights + model.bias
+        factors = [bernoulli(v, a) for v, a in zip(z, model.prior_logits, strict=True)]
+        factors += [bernoulli(v, a) for v, a in zip(x, logits, strict=True)]
+        total += numpy.prod(factors)
+    return numpy.log(total)
+
+
+@given(sigmoid_belief_networks(), st.integers(0, 2**32))
+def test_exact_log_marginal_is_the_sum_over_all_latents(model, seed):
+    x = (numpy.random.default_rng(seed).random((3, len(model.bias))) < 0.5).astype(float)
+    expected = [brute_force(model, row) for row in x]
+    numpy.testing.assert_allclose(exact_log_marginal(model, x), expected, rtol=1e-12)
+    numpy.testing.assert_allclose(model.log_marginal(x), expected, rtol=1e-12)
+
+
+def test_probabilities_of_all_observations_sum_to_one():
+    model = SigmoidBeliefNetwork.random(4, 5, rng=0)
+    x = numpy.array(list(itertools.product([0.0, 1.0], repeat=5)))
+    numpy.testing.assert_allclose(numpy.exp(exact_log_marginal(model, x)).sum(), 1.0, rtol=1e-12)
+
+
+def test_enumeration_in_tiles_is_enumeration(monkeypatch):
+    model = SigmoidBeliefNetwork.random(6, 5, rng=0)
+    x = (numpy.random.default_rng(1).random((7, 5)) < 0.5).astype(float)
+    whole = exact_log_marginal(model, x)
+    monkeypatch.setattr("minilvm.estimators.marginal._TILE", 3 * x.size)
+    numpy.testing.assert_allclose(exact_log_marginal(model, x), whole, rtol=1e-13)
+
+
+@given(log_tables(), st.integers(1, 4))
+def test_the_mean_weight_is_unbiased_for_p(tables, n_samples):
+    assert_unbiased(lambda log_w: importance_sampling(log_w).log_p, *tables, n_samples, rtol=1e-9)
+
+
+def test_a_biased_estimate_is_caught():
+    tables = numpy.log([0.02, 0.3]), numpy.log([0.5, 0.5])
+    with pytest.raises(AssertionError, match="expected 1"):
+        assert_unbiased(lambda log_w: log_w.mean(axis=0), *tables, 2)
+
+
+def test_naive_monte_carlo_is_importance_sampling_from_the_uniform_law():
+    """Over all 2^L states drawn once each its mean is exact: |Z| (1/K) Σ p(x, z) with K = |Z|."""
+    model = SigmoidBeliefNetwork.random(3, 4, rng=0)
+    x = numpy.array([[1.0, 0.0, 0.0, 1.0]])
+
+    class EveryState:
+        def integers(self, low, high, size):
+            assert (low, high, size) == (0, 8, (8, 1))
+            return numpy.arange(8)[:, None]
+
+    from minilvm.estimators import marginal
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marginal.backend, "default_rng", lambda *_, **__: EveryState())
+        estimate = naive_monte_carlo(model, x, 8, rng=0)
+    numpy.testing.assert_allclose(estimate.log_p, exact_log_marginal(model, x), rtol=1e-12)
+
+
+def test_naive_monte_carlo_from_the_prior_weighs_by_the_likelihood():
+    model = SigmoidBeliefNetwork.random(3, 4, rng=0)
+    x = numpy.array([[1.0, 0.0, 0.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+    estimate = naive_monte_carlo(model, x, 50, rng=7, proposal="prior")
+    z = model.prior.expand((2,)).sample((50,), rng=7)
+    likelihood = numpy.exp(model.likelihood(z).log_prob(x))
+    numpy.testing.assert_allclose(numpy.exp(estimate.log_p), likelihood.mean(axis=0), rtol=1e-12)
+    relative = likelihood.std(axis=0, ddof=1) / numpy.sqrt(50) / likelihood.mean(axis=0)
+    numpy.testing.assert_allclose(estimate.standard_error, relative, rtol=1e-9)
+
+
+@given(log_tables(max_states=3), st.integers(1, 4), st.sampled_from([0.01, 0.1, 0.5]))
+def test_the_lower_limit_is_above_log_p_no_more_often_than_it_says(tables, n_samples, delta):
+    """Markov's inequality (N19), as the exact probability over all tuples of draws."""
+    from minilvm.testing import expected_bound
+
+    log_joint, log_q = tables
+    log_p = numpy.logaddexp.reduce(log_joint)
+
+    def too_high(log_w):
+        return (importance_sampling(log_w).lower_limit(delta) > log_p).astype(float)
+
+    assert expected_bound(too_high, log_joint, log_q, n_samples) <= delta + 1e-12
+
+
+def test_all_weights_zero_is_minus_infinity_without_a_warning():
+    estimate = importance_sampling(numpy.full((4, 2), -numpy.inf))
+    assert (estimate.log_p == -numpy.inf).all()
+
+
+def test_refusals():
+    model = SigmoidBeliefNetwork.random(2, 3, rng=0)
+    x = numpy.ones((1, 3))
+    with pytest.raises(ValueError, match="n_samples is 0"):
+        naive_monte_carlo(model, x, 0, rng=0)
+    with pytest.raises(ValueError, match='"uniform" or "prior"'):
+        naive_monte_carlo(model, x, 1, rng=0, proposal="posterior")
+    with pytest.raises(ValueError, match="expected a probability"):
+        importance_sampling(log_weights(model, model.prior, x, 2, rng=0)).lower_limit(0.0)

@@ -1,0 +1,88 @@
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilvm.autograd import grad
+from minilvm.distributions import Bernoulli, Independent
+from minilvm.estimators import elbo, log_weights, logmeanexp
+from minilvm.models import SigmoidBeliefNetwork
+from minilvm.testing import log_weight_arrays, sigmoid_belief_networks
+
+
+@given(log_weight_arrays(limit=300.0))
+def test_logmeanexp_is_the_log_of_the_mean(log_w):
+    top = log_w.max(axis=0)
+    numpy.testing.assert_allclose(
+        logmeanexp(log_w), numpy.log(numpy.exp(log_w - top).mean(axis=0)) + top, rtol=1e-12, atol=1e-12
+    )
+
+
+def test_logmeanexp_at_the_edges():
+    assert logmeanexp(numpy.full((3, 1), -numpy.inf)) == -numpy.inf
+    assert logmeanexp(numpy.array([[1e4], [-numpy.inf]])) == 1e4 - numpy.log(2.0)
+    numpy.testing.assert_array_equal(grad(lambda w: logmeanexp(w).sum())(numpy.full((3, 1), -numpy.inf)), 0.0)
+
+
+@given(sigmoid_belief_networks(), st.integers(0, 2**32))
+def test_log_weights_are_log_joint_less_log_q_at_the_same_draws(model, seed):
+    rng = numpy.random.default_rng(seed)
+    x = (rng.random((3, len(model.bias))) < 0.5).astype(float)
+    q = Independent(Bernoulli(logits=rng.standard_normal((3, len(model.prior_logits)))), 1)
+    z = q.sample((4,), rng=seed)
+    expected = model.log_joint(x, z) - q.log_prob(z)
+    numpy.testing.assert_allclose(log_weights(model, q, x, 4, rng=seed), expected, rtol=1e-12)
+
+
+def model_and_data():
+    model = SigmoidBeliefNetwork.random(3, 4, rng=0)
+    return model, (numpy.random.default_rng(1).random((5, 4)) < 0.5).astype(float)
+
+
+def test_one_law_serves_all_data_with_fresh_draws_for_each():
+    model, x = model_and_data()
+    z = []
+
+    class Listening:
+        def log_joint(self, x, draws):
+            z.append(draws)
+            return model.log_joint(x, draws)
+
+    assert log_weights(Listening(), model.prior, x, 20, rng=0).shape == (20, 5)
+    assert z[0].shape == (20, 5, 3)
+    assert (z[0][:, 0] != z[0][:, 1]).any()
+
+
+def test_refusals():
+    model, x = model_and_data()
+    with pytest.raises(ValueError, match="n_samples is 0"):
+        log_weights(model, model.prior, x, 0, rng=0)
+    with pytest.raises(ValueError, match=r"batch shape \(3,\); expected \(5,\)"):
+        log_weights(model, model.prior.expand((3,)), x, 2, rng=0)
+
+    class Broken:
+        def log_joint(self, x, z):
+            table = model.log_joint(x, z)
+            table[1, 2] = numpy.nan
+            return table
+
+    with pytest.raises(ValueError, match=r"sample 1, datum \(2,\) is nan"):
+        log_weights(Broken(), model.prior, x, 2, rng=0)
+
+    class Summed:
+        def log_joint(self, x, z):
+            return model.log_joint(x, z)[..., None]
+
+    with pytest.raises(ValueError, match=r"shape \(2, 5, 1\); expected \(K, N\) = \(2, 5\)"):
+        log_weights(Summed(), model.prior, x, 2, rng=0)
+
+
+def test_a_gradient_through_discrete_draws_is_refused_not_wrong():
+    """Pyro and NumPyro return a gradient here that lacks the score term, without a word."""
+    model, x = model_and_data()
+
+    def bound(logits):
+        return elbo(log_weights(model, Independent(Bernoulli(logits=logits), 1), x, 2, rng=0)).sum()
+
+    with pytest.raises(TypeError, match='estimator="score_function"'):
+        grad(bound)(numpy.zeros((5, 3)))

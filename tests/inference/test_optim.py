@@ -1,0 +1,72 @@
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilvm import tree
+from minilvm.inference import SGD, Adam, optim
+
+
+def textbook_adam(theta, gradients, lr, betas, eps):
+    """Algorithm 1 of arXiv:1412.6980, line by line."""
+    m, v = numpy.zeros_like(theta), numpy.zeros_like(theta)
+    for t, g in enumerate(gradients, start=1):
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        theta = theta - lr * (m / (1 - betas[0] ** t)) / (numpy.sqrt(v / (1 - betas[1] ** t)) + eps)
+    return theta
+
+
+def trees(rng, dtype="float64"):
+    return {
+        "w": rng.standard_normal((3, 4)).astype(dtype),
+        "layers": [rng.standard_normal(5).astype(dtype), (rng.standard_normal(()).astype(dtype)[()], None)],
+    }
+
+
+@given(st.integers(0, 2**32), st.integers(1, 6))
+def test_adam_is_algorithm_1_on_every_leaf(seed, steps):
+    rng = numpy.random.default_rng(seed)
+    params = trees(rng)
+    gradients = [trees(rng) for _ in range(steps)]
+    adam = Adam(lr=0.05, betas=(0.8, 0.95), eps=1e-6)
+    moved, state = params, adam.init(params)
+    for g in gradients:
+        moved, state = adam.step(moved, g, state)
+    expected = tree.map(lambda theta, *g: textbook_adam(theta, g, 0.05, (0.8, 0.95), 1e-6), params, *gradients)
+    tree.map(lambda a, b: numpy.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), moved, expected)
+
+
+def test_adam_in_chunks_is_adam(monkeypatch):
+    rng = numpy.random.default_rng(0)
+    params, g = trees(rng), trees(rng)
+    whole, _ = Adam().step(params, g, Adam().init(params))
+    monkeypatch.setattr(optim, "_CHUNK", 4)
+    parts, _ = Adam().step(params, g, Adam().init(params))
+    tree.map(numpy.testing.assert_array_equal, whole, parts)
+
+
+def test_a_step_keeps_dtypes_and_leaves_old_parameters_and_gradients_alone():
+    rng = numpy.random.default_rng(0)
+    params = {"single": trees(rng, "float32"), "double": trees(rng)}
+    gradient = tree.map(numpy.copy, params)
+    before = tree.map(numpy.copy, params)
+    for optimizer in (Adam(), SGD(0.1)):
+        moved, _ = optimizer.step(params, gradient, optimizer.init(params))
+        assert [leaf.dtype for leaf in tree.leaves(moved)] == [leaf.dtype for leaf in tree.leaves(params)]
+        assert all((a != b).all() for a, b in zip(tree.leaves(moved), tree.leaves(params), strict=True))
+        tree.map(numpy.testing.assert_array_equal, params, before)
+        tree.map(numpy.testing.assert_array_equal, gradient, before)
+
+
+def test_sgd_goes_down_the_gradient():
+    moved, _ = SGD(0.1).step([numpy.array([1.0])], [numpy.array([2.0])], None)
+    numpy.testing.assert_allclose(moved[0], 0.8)
+
+
+def test_a_gradient_of_another_structure_is_refused():
+    params = {"w": numpy.ones(2)}
+    with pytest.raises(ValueError, match="trees differ"):
+        SGD().step(params, {"v": numpy.ones(2)}, None)
+    with pytest.raises(ValueError, match=r"grads has a leaf of shape \(3,\)"):
+        Adam().step(params, {"w": numpy.ones(3)}, Adam().init(params))
