@@ -1,0 +1,201 @@
+# %% [markdown]
+# # 3. The bound
+#
+# Chapter 2 estimated p(x) as the mean of weights w = p(x, z) / q(z), with `z` drawn from `q`. The logarithm of that
+# mean is what we want; the mean of the logarithm is what we can climb. Jensen's inequality says which is the
+# larger:
+#
+#     log p(x) = log E_q [w] ≥ E_q [log w] = E_q [log p(x, z)] + H(q) = ELBO                                 (N7, N8)
+#
+# and three lines of algebra say by how much:
+#
+#     log p(x) = ELBO + KL(q(z) ‖ p(z | x))                                                                      (N9)
+#
+# The left side has no `q` in it. So whoever raises the ELBO lowers the divergence: a tighter bound and a better
+# approximate posterior are the same thing. The model is that of chapter 2, so that everything can be checked by
+# enumeration.
+
+# %%
+"""Chapter 3: bounds on log p(x), from below and from above (N7, N8, N9, N17, N18)."""
+
+import course
+import matplotlib.pyplot as plt
+import numpy as np
+from tqdm import tqdm
+
+from minilvm.autograd import grad
+from minilvm.backend import Array
+from minilvm.distributions import Distribution
+from minilvm.estimators import exact_log_marginal, expectation, iwae, log_weights
+from minilvm.inference import Adam
+from minilvm.models import SigmoidBeliefNetwork, bernoulli
+
+quick = course.quick()
+course.chapter("3. The bound: the same network, log p(x) from below and from above")
+
+rng = np.random.default_rng(2)
+model = SigmoidBeliefNetwork.random(n_latents=10, n_features=20, rng=rng)
+x = model.likelihood(model.prior.sample((1,), rng=rng)).sample((), rng=rng)  # (1, 20): the observation of chapter 2
+
+exact = float(exact_log_marginal(model, x)[0])
+states = model.prior.enumerate_support()[:, None]  # (1024, 1, 10): every z
+log_posterior = model.log_joint(x, states) - exact  # (1024, 1): log p(z | x), by Bayes' rule
+
+# %% [markdown]
+# ## Climbing
+#
+# Our `q` says of each of the ten causes how likely it is to be on, independently of the others: ten logits. The
+# ELBO is an average over `q`; with 1024 states the average can be done exactly, and so can its gradient. (Chapter 4
+# samples both.)
+
+# %%
+
+
+def bound(logits: Array) -> Array:
+    """E_q [log p(x, z) − log q(z)], by enumeration."""
+    q = bernoulli(logits)
+    return expectation(lambda z: model.log_joint(x, z) - q.log_prob(z), q, estimator="exact").sum()
+
+
+def divergence(q: Distribution) -> float:
+    """KL(q ‖ p(z | x)), by enumeration."""
+    return float(np.sum(np.exp(q.log_prob(states)) * (q.log_prob(states) - log_posterior)))
+
+
+logits = np.zeros((1, 10))  # the uniform q, which knows nothing
+optimizer = Adam(lr=0.1)
+state = optimizer.init(logits)
+climb = [logits]
+for _ in tqdm(range(300), desc="climbing the ELBO"):
+    slope = grad(lambda a: -bound(a))(logits)
+    logits, state = optimizer.step(logits, slope, state)
+    climb.append(logits)
+q = bernoulli(logits)
+
+# %% [markdown]
+# ## The gap is the divergence
+#
+# ELBO and KL are two different sums over the 1024 states. That they add up to log p(x) is N9; that they do so to
+# fifteen digits, for every `q` on the way up, is how a law looks that is not an approximation.
+
+# %%
+elbos = np.array([bound(a) for a in climb])
+divergences = np.array([divergence(bernoulli(a)) for a in climb])
+gap = np.abs(elbos + divergences - exact).max()
+
+course.report("log p(x), by enumeration, nats", f"{exact:.4f}")
+course.report("ELBO of the best independent q", f"{elbos[-1]:.4f}", "≤ log p(x)", holds=elbos[-1] <= exact)
+course.report("KL(q ‖ p(z | x))", f"{divergences[-1]:.4f}", f"{exact - elbos[-1]:.4f}  the gap (N9)", holds=gap < 1e-12)
+course.report("largest error of ELBO + KL = log p(x)", f"{gap:.1g}", "0, for every q on the way", holds=gap < 1e-12)
+
+# %% [markdown]
+# At the exact posterior the bound is tight in the strongest sense: not on average but in every draw, because w =
+# p(x, z) / p(z | x) = p(x) whatever `z` is.
+
+# %%
+rows = model.posterior(x).sample((1000,), rng=rng)  # (1000, 1): which row of `states`
+draws = states[rows[:, 0]]
+log_w = model.log_joint(x, draws) - model.posterior(x).log_prob(rows)
+spread = float(np.ptp(log_w))
+course.report(
+    "spread of log w when q is the posterior", f"{spread:.1g}", "0: every draw is log p(x)", holds=spread < 1e-12
+)
+
+# %% [markdown]
+# ## More draws, a tighter bound
+#
+# Average K weights *before* taking the logarithm, and Jensen has less to take away:
+#
+#     L_K = E [log (1/K) Σ_k w_k],    ELBO = L_1 ≤ L_2 ≤ … ≤ log p(x)                                           (N17)
+#
+# From above it takes a draw from the posterior, which we have here:
+#
+#     log p(x) ≤ EUBO = E_{p(z | x)} [log w]                                                                    (N18)
+#
+# And if only one of K draws is from the posterior, and the others from `q`, the mean of log (1/K) Σ_k w_k is an
+# upper bound that comes down as K grows. The truth is between them.
+
+# %%
+n_repetitions = 4_000 if quick else 40_000
+at_once = 2_000
+grid = [1, 2, 5, 10, 50]
+
+below, above = [], []
+for _ in tqdm(range(n_repetitions // at_once), desc="sampling the bounds"):
+    log_w = log_weights(model, q.expand((at_once,)), np.repeat(x, at_once, axis=0), grid[-1], rng=rng)  # (50, at_once)
+    below.append([iwae(log_w[:k]) for k in grid])
+    rows = model.posterior(x).sample((at_once,), rng=rng)
+    log_w[0] = (model.log_joint(x, states) - q.log_prob(states))[rows[:, 0], 0]  # one draw from the posterior
+    above.append([iwae(log_w[:k]) for k in grid])
+below, above = np.concatenate(below, axis=1), np.concatenate(above, axis=1)  # (len(grid), n_repetitions)
+
+lower, lower_error = below.mean(axis=1), below.std(axis=1) / np.sqrt(n_repetitions)
+upper, upper_error = above.mean(axis=1), above.std(axis=1) / np.sqrt(n_repetitions)
+
+exact_eubo = float(np.sum(np.exp(log_posterior) * (model.log_joint(x, states) - q.log_prob(states))))
+
+for k, value, error in zip(grid, lower, lower_error, strict=True):
+    name = "ELBO, sampled" if k == 1 else f"IWAE, K = {k}"
+    expected = f"{elbos[-1]:.4f}  exact ELBO" if k == 1 else f"≤ {exact:.4f}  log p(x)"
+    holds = abs(value - elbos[-1]) < 5 * error if k == 1 else value < exact + 5 * error
+    course.report(name, f"{value:.4f} ± {error:.4f}", expected, holds=holds)
+course.report(
+    "EUBO, sampled",
+    f"{upper[0]:.4f} ± {upper_error[0]:.4f}",
+    f"{exact_eubo:.4f}  exact EUBO",
+    holds=abs(upper[0] - exact_eubo) < 5 * upper_error[0],
+)
+course.report(
+    f"upper bound, K = {grid[-1]}",
+    f"{upper[-1]:.4f} ± {upper_error[-1]:.4f}",
+    f"≥ {exact:.4f}  log p(x)",
+    holds=upper[-1] > exact - 5 * upper_error[-1],
+)
+
+# %% [markdown]
+# ## The picture
+
+# %%
+fig, (left, right) = plt.subplots(1, 2, figsize=(13, 5))
+
+shown = [0, 5, 10, 20, 300]
+labels = ["uniform q", *(f"{step} steps" for step in shown[1:-1]), "300 steps", "posterior"]
+tops = np.append(elbos[shown], exact)
+gaps = np.append(divergences[shown], 0.0)
+floor = np.floor(elbos[0]) - 2
+left.bar(labels, tops - floor, bottom=floor, color=course.BLUE, width=0.7, label="ELBO")
+left.bar(labels, gaps, bottom=tops, color=course.ORANGE, width=0.7, label="KL(q ‖ p(z | x))")
+left.axhline(exact, color="black", lw=1.2, ls="--", label=f"log p(x) = {exact:.3f}")
+for i, (top, gap) in enumerate(zip(tops, gaps, strict=True)):
+    left.annotate(f"{top:.2f}", (i, top), (0, -4), textcoords="offset points", ha="center", va="top", color="white")
+    if gap > 1:
+        left.annotate(f"{gap:.2f}", (i, top + gap / 2), ha="center", va="center")
+left.set(ylabel="nats", ylim=(floor, exact + 0.2 * (exact - floor)))
+left.set_title("ELBO + KL = log p(x), whatever q")
+left.legend(loc="upper left", ncols=3)
+
+right.axhline(exact, color="black", lw=1.2, ls="--", label="log p(x), exact")
+right.errorbar(
+    grid, upper, 2 * upper_error, fmt="v-", color=course.RED, capsize=3, label="upper: one draw from p(z | x)"
+)
+right.errorbar(grid, lower, 2 * lower_error, fmt="^-", color=course.BLUE, capsize=3, label="lower: IWAE")
+right.annotate("EUBO", (1, upper[0]), (8, 2), textcoords="offset points", color=course.RED)
+right.annotate("ELBO", (1, lower[0]), (8, -10), textcoords="offset points", color=course.BLUE)
+right.set(xscale="log", xlabel="draws K", ylabel="bound on log p(x), nats", xticks=grid, xticklabels=grid)
+right.minorticks_off()
+right.set_title("More draws close the sandwich\n(bars: 2 standard errors)")
+right.legend(loc="upper right")
+
+course.save(fig, "03_the_bound")
+
+# %% [markdown]
+# ## What this simplified
+#
+# - One observation, and ten latents whose average can be taken exactly. Chapter 4 is about gradients when it
+#   cannot.
+# - The best independent `q` still has a gap: causes that explain the same effect are dependent given the effect,
+#   and no product of ten laws can say so. A richer family would narrow it.
+# - A bound is a statement about an average. A *single* draw of log w, or of a log mean, may well lie above log
+#   p(x); about half of them do when `q` is good.
+# - Draws from the posterior were to be had, because the states could be listed. For data simulated from a model one
+#   has exactly one, the `z` that made them; for real data none, and then nothing bounds from above.
