@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import importlib
 import importlib.util
 import os
@@ -52,7 +53,7 @@ class Backend:
     name: str
     scipy: str
 
-    @property
+    @functools.cached_property
     def module(self) -> ModuleType:
         return importlib.import_module(self.name)
 
@@ -146,6 +147,8 @@ def namespace(*arrays: Array) -> ModuleType:
     TypeError
         The arrays belong to different libraries; the message names both.
     """
+    if arrays and all(type(x) is numpy.ndarray for x in arrays):  # what follows, for the commonest case
+        return numpy
     found = {backend.name: backend for backend in map(_backend_of, arrays) if backend is not None}
     if len(found) > 1:
         raise TypeError(f"arrays of {' and '.join(sorted(found))} in one operation; {_MOVE}")

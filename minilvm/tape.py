@@ -24,8 +24,6 @@ from operator import itemgetter
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import numpy
-
 from minilvm.backend import Array, describe_devices
 
 __all__ = ["HANDLERS", "Tape", "Tensor", "backward", "constant", "elementwise", "primitive", "stop_gradient"]
@@ -138,9 +136,8 @@ def primitive(forward: Callable[..., Array] | None = None, /, **vjps: Vjp) -> Ca
         return lambda f: primitive(f, **vjps)
     names, variadic = _parameters(forward)
     defaults = _defaults(forward)
-    rules = {name: (vjp, _parameters(vjp)[0][1:]) for name, vjp in vjps.items()}
-    pulls = {name: _named(_unpacking(vjp), forward) for name, vjp in vjps.items()}
-    _check_rules(forward, rules)
+    _check_rules(forward, vjps)
+    rules = {name: _rule(forward, vjp) for name, vjp in vjps.items()}
 
     @functools.wraps(forward)
     def apply(*args: Array, **options: Any) -> Array:
@@ -155,7 +152,7 @@ def primitive(forward: Callable[..., Array] | None = None, /, **vjps: Vjp) -> Ca
                 raise
         values = [a.value if type(a) is Tensor and a.tape is tape else a for a in args]
         y = apply(*values, **options)
-        known = {**defaults, **dict(zip(names, values, strict=False)), **options, "y": y}
+        known = {**defaults, **dict(zip(names, values)), **options, "y": y}  # noqa: B905 (as many as were given)
         if variadic:
             known[variadic] = tuple(values[len(names) :])
         edges = []
@@ -164,19 +161,43 @@ def primitive(forward: Callable[..., Array] | None = None, /, **vjps: Vjp) -> Ca
                 name = names[i] if i < len(names) else variadic
                 if name not in rules:
                     raise TypeError(f"{_name(forward)} has no derivative with respect to {name!r}; {_NO_RULE}")
-                wanted = rules[name][1]
+                pull, wanted = rules[name]
                 known["i"] = i - len(names)
-                edges.append((pulls[name], a.index, [_lookup(known, want) for want in wanted]))
+                saved = [known[key] if shape_of is None else shape_of(known[key]) for key, shape_of in wanted]
+                edges.append((pull, a.index, saved if len(saved) != 1 else saved[0]))
         return Tensor(y, tape, tuple(edges))
 
     return apply
+
+
+def _rule(forward: Callable[..., Array], vjp: Vjp) -> tuple[Pull, list[tuple[str, Callable[[Any], Any] | None]]]:
+    """A rule as the tape holds it, and what it asks for: names of values, or of values of which the shape will do.
+
+    Every rule is called with two arguments, `g` and what was saved: unpacking a tuple into a call takes as long as the
+    arithmetic of a small array. So a rule that asks for one thing is called as it stands.
+    """
+    names, variadic = _parameters(forward)
+    known = {*names, *_defaults(forward), variadic, "y", "i"}
+    wanted: list[tuple[str, Callable[[Any], Any] | None]] = []
+    for want in _parameters(vjp)[0][1:]:
+        base = want.removesuffix("_shape")
+        wanted.append((want, None) if want in known else (base, _shapes if base == variadic else _shape))
+    return _named(vjp if len(wanted) == 1 else _unpacking(vjp), forward), wanted
+
+
+def _shape(x: Any) -> tuple[int, ...]:
+    return getattr(x, "shape", ())
+
+
+def _shapes(xs: tuple[Any, ...]) -> tuple[tuple[int, ...], ...]:
+    return tuple(map(_shape, xs))
 
 
 def _unpacking(vjp: Vjp) -> Pull:
     return lambda g, saved: vjp(g, *saved)
 
 
-def _check_rules(forward: Callable[..., Array], rules: dict[str, tuple[Vjp, tuple[str, ...]]]) -> None:
+def _check_rules(forward: Callable[..., Array], vjps: dict[str, Vjp]) -> None:
     """Refuse, where they are written, rules that could not work, or not as they read."""
     names, variadic = _parameters(forward)
     code = forward.__code__
@@ -184,10 +205,10 @@ def _check_rules(forward: Callable[..., Array], rules: dict[str, tuple[Vjp, tupl
     if taken := arguments & {"y", "i"}:
         raise TypeError(f"{_name(forward)} has an argument {taken.pop()}, a name that rules use themselves: rename it")
     known = {*arguments, "y", *(f"{name}_shape" for name in {*arguments, "y"}), *("i" if variadic else ())}
-    for name, (_, wanted) in rules.items():
+    for name, vjp in vjps.items():
         if name not in {*names, variadic}:
             raise TypeError(f"{_name(forward)} has no argument {name} to give a rule to")
-        if unknown := [want for want in wanted if want not in known]:
+        if unknown := [want for want in _parameters(vjp)[0][1:] if want not in known]:
             raise TypeError(f"the rule for {name} of {_name(forward)} asks for {', '.join(unknown)}: no such argument")
 
 
@@ -266,11 +287,7 @@ def _binary(ufunc: Any, vjps: dict[str, Vjp]) -> Callable[..., Array]:
 
 
 def _compiled(ufunc: Any, vjp: Vjp, known: tuple[str, ...]) -> tuple[Pull, Callable[[tuple[Any, ...]], Any]]:
-    """A rule as the tape holds it, and what picks its saved values out of those of `known`, and None for `_`.
-
-    Every rule is called with two arguments, `g` and what was saved: unpacking a tuple into a call takes as long as the
-    arithmetic of a small array. So a rule that asks for one name is called as it stands.
-    """
+    """A rule as the tape holds it, and what picks its saved values out of those of `known`, and None for `_`."""
     wanted = [(*known, "_").index(name) for name in _parameters(vjp)[0][1:]]
     if len(wanted) == 1:
         return _named(vjp, ufunc), itemgetter(wanted[0])
@@ -338,13 +355,6 @@ def _innermost(args: tuple[Any, ...]) -> Tape | None:
         if type(a) is Tensor and (tape is None or a.tape.age > tape.age):
             tape = a.tape
     return tape
-
-
-def _lookup(known: dict[str, Any], want: str) -> Any:
-    if want in known:
-        return known[want]
-    value = known[want.removesuffix("_shape")]
-    return tuple(map(numpy.shape, value)) if isinstance(value, tuple) else numpy.shape(value)
 
 
 def _parameters(f: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:

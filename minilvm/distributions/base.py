@@ -194,7 +194,7 @@ class Distribution(abc.ABC):
 
     def _require(self, name: str, x: Array, *constraints: Constraint) -> None:
         """Raise unless x meets the constraints, naming the first element that does not; look at nothing traced."""
-        if not self.validate_args or any(type(leaf) is Tensor for leaf in (x, *tree.leaves(self))):
+        if not self.validate_args or type(x) is Tensor or any(type(leaf) is Tensor for leaf in tree.leaves(self)):
             return
         for constraint in constraints:
             ok = constraint.check(x)

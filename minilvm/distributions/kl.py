@@ -21,7 +21,7 @@ from minilvm.distributions.categorical import Categorical
 from minilvm.distributions.independent import Independent
 from minilvm.distributions.multivariate_normal import MultivariateNormal
 from minilvm.distributions.normal import Normal
-from minilvm.distributions.parameters import times_log, to_shape
+from minilvm.distributions.parameters import broadcast, times_log, to_shape
 from minilvm.tape import primitive
 
 Divergence = Callable[[Any, Any], Array]
@@ -115,7 +115,7 @@ def kl_multivariate_normal_multivariate_normal(p: MultivariateNormal, q: Multiva
 @register_kl(Bernoulli, Bernoulli)
 def kl_bernoulli_bernoulli(p: Bernoulli, q: Bernoulli) -> Array:
     """Return Σ_x p(x) (log p(x) − log q(x)) over x ∈ {0, 1}."""
-    p = p.expand(numpy.broadcast_shapes(p.batch_shape, q.batch_shape))
+    p = p.expand(broadcast(p.batch_shape, q.batch_shape))
     x = p.enumerate_support()
     return np.sum(_terms(p.log_prob(x), q.log_prob(x)), axis=0)
 

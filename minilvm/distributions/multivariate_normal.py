@@ -16,6 +16,7 @@ from minilvm.distributions.parameters import (
     Constraint,
     Shape,
     as_parameters,
+    broadcast,
     broadcast_parameters,
     exactly_one,
     finite,
@@ -145,7 +146,7 @@ class MultivariateNormal(Distribution):
     @property
     def batch_shape(self) -> Shape:
         """The shape that μ and L broadcast to, less the event's axes."""
-        return numpy.broadcast_shapes(self.loc.shape[:-1], self.scale_tril.shape[:-2])
+        return broadcast(self.loc.shape[:-1], self.scale_tril.shape[:-2])
 
     @property
     def event_shape(self) -> Shape:

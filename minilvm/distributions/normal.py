@@ -16,6 +16,7 @@ from minilvm.distributions.parameters import (
     Constraint,
     Shape,
     as_parameters,
+    broadcast,
     broadcast_parameters,
     finite,
     positive,
@@ -80,7 +81,7 @@ class Normal(Distribution):
     @property
     def batch_shape(self) -> Shape:
         """The shape that μ and σ broadcast to."""
-        return numpy.broadcast_shapes(self.loc.shape, self.scale.shape)
+        return broadcast(self.loc.shape, self.scale.shape)
 
     @property
     def support(self) -> Constraint:

@@ -41,6 +41,8 @@ def as_parameters(*parameters: Any) -> tuple[Array, ...]:
     >>> as_parameters(numpy.zeros(2, dtype="float32"), 1)
     (array([0., 0.], dtype=float32), array(1., dtype=float32))
     """
+    if all(type(p) is Tensor or (type(p) is numpy.ndarray and p.dtype.kind == "f") for p in parameters):
+        return parameters  # as what follows would, were a step of training not to wait for it
     xp = backend.namespace(*parameters)
     floating = [p.dtype for p in parameters if is_floating(p)]
     precision = numpy.result_type(*floating) if floating else numpy.dtype(float)
@@ -83,10 +85,15 @@ def is_floating(x: Any) -> bool:
     return hasattr(x, "dtype") and x.dtype.kind == "f"
 
 
+def broadcast(*shapes: Shape) -> Shape:
+    """Return the shape that these broadcast to; `numpy.broadcast_shapes` is slow to see that they are all the same."""
+    return shapes[0] if all(shape == shapes[0] for shape in shapes) else numpy.broadcast_shapes(*shapes)
+
+
 def broadcast_shapes(*shapes: Shape) -> Shape | None:
     """Return the shape that these broadcast to, or None."""
     try:
-        return numpy.broadcast_shapes(*shapes)
+        return broadcast(*shapes)
     except ValueError:
         return None
 

@@ -15,6 +15,7 @@ from minilvm import tree
 from minilvm.backend import Array, namespace
 
 Params = TypeVar("Params")
+Buffers = dict[Any, Array]
 
 
 class Optimizer(Protocol):
@@ -47,11 +48,18 @@ class SGD:
 
 @dataclass
 class AdamState:
-    """How many steps were taken, and the running means of the gradient and its square, flat, by dtype."""
+    """How many steps were taken, and flat buffers by dtype: the running means of the gradient and of its square.
+
+    `params` and `flat` are the parameters last returned and the buffers that they are views of: if they come back, they
+    need not be gathered again.
+    """
 
     count: int
-    first: dict[Any, Array]
-    second: dict[Any, Array]
+    first: Buffers
+    second: Buffers
+    gradient: Buffers
+    params: Any
+    flat: Buffers
 
 
 @dataclass(frozen=True)
@@ -68,44 +76,44 @@ class Adam:
     def init(self, params: Any) -> AdamState:
         """Return the state before the first step."""
         flat = _flat(tree.leaves(params))
-        return AdamState(
-            0, {k: np.zeros_like(v) for k, v in flat.items()}, {k: np.zeros_like(v) for k, v in flat.items()}
-        )
+        first, second, gradient = ({dtype: np.zeros_like(theta) for dtype, theta in flat.items()} for _ in range(3))
+        return AdamState(0, first, second, gradient, params, flat)
 
     def step(self, params: Params, grads: Params, state: AdamState) -> tuple[Params, AdamState]:
         """Return new parameters and the state after the step. The state passed in is spent: its buffers are reused."""
         leaves, slopes = tree.leaves(params), tree.leaves(grads)
         _check_alike(leaves, slopes)
-        flat, gradients = _flat(leaves), _flat(slopes)
+        flat = state.flat if params is state.params else _flat(leaves)
+        gradient = _flat(slopes, out=state.gradient)
+        moved = {dtype: namespace(theta).empty_like(theta) for dtype, theta in flat.items()}
         state.count += 1
         for dtype, theta in flat.items():
-            for chunk in range(0, theta.size, _CHUNK):
-                part = slice(chunk, chunk + _CHUNK)
-                self._step(
-                    theta[part],
-                    gradients[dtype][part],
-                    state.first[dtype][part],
-                    state.second[dtype][part],
-                    state.count,
-                )
-        return _unflat(params, flat), state
+            buffers = (theta, gradient[dtype], state.first[dtype], state.second[dtype], moved[dtype])
+            for start in range(0, theta.size, _CHUNK):
+                self._step(state.count, tuple([buffer[start : start + _CHUNK] for buffer in buffers]))
+        state.params, state.flat = _views(params, moved), moved
+        return state.params, state
 
-    def _step(self, theta: Array, g: Array, m: Array, v: Array, t: int) -> None:
-        """Update one chunk of θ, m and v in place."""
+    def _step(self, t: int, buffers: tuple[Array, ...]) -> None:
+        """Write one chunk of the new θ into `moved`, update m and v in place, and use up g."""
+        theta, g, m, v, moved = buffers
         beta1, beta2 = self.betas
+        xp = namespace(theta)
         m *= beta1
-        m += (1.0 - beta1) * g
-        g *= g
+        m += xp.multiply(g, 1.0 - beta1, out=moved)
         v *= beta2
+        g *= g
         g *= 1.0 - beta2
         v += g
-        xp = namespace(v)
         denominator = xp.sqrt(v, out=g)
         denominator /= math.sqrt(1.0 - beta2**t)
         denominator += self.eps
-        update = xp.divide(m, denominator, out=g)
+        update = xp.divide(m, denominator, out=moved)
         update *= self.lr / (1.0 - beta1**t)
-        theta -= update
+        xp.subtract(theta, update, out=moved)
+
+
+_CHUNK = 32_768  # elements: five float32 buffers of this length fit a core's cache
 
 
 def _check_alike(params: list[Array], grads: list[Array]) -> None:
@@ -119,19 +127,18 @@ def _check_alike(params: list[Array], grads: list[Array]) -> None:
             )
 
 
-_CHUNK = 32_768  # elements: four float32 buffers of this length fit a core's cache
-
-
-def _flat(leaves: list[Array]) -> dict[Any, Array]:
-    """A new buffer per dtype, holding the leaves of that dtype end to end."""
+def _flat(leaves: list[Array], out: Buffers | None = None) -> Buffers:
+    """Return a buffer per dtype that holds the leaves of that dtype end to end: new, or those of `out`."""
     by_dtype: dict[Any, list[Array]] = {}
     for leaf in leaves:
         by_dtype.setdefault(leaf.dtype, []).append(leaf.reshape(-1))
-    return {dtype: np.concatenate(parts) for dtype, parts in by_dtype.items()}
+    if out is None:
+        return {dtype: np.concatenate(parts) for dtype, parts in by_dtype.items()}
+    return {dtype: namespace(*parts).concatenate(parts, out=out[dtype]) for dtype, parts in by_dtype.items()}
 
 
-def _unflat(params: Params, flat: dict[Any, Array]) -> Params:
-    """The tree whose leaves are consecutive views of the buffers."""
+def _views(params: Params, flat: Buffers) -> Params:
+    """Return the tree of this structure whose leaves are consecutive views of the buffers."""
     place = dict.fromkeys(flat, 0)
 
     def view(leaf: Array) -> Array:

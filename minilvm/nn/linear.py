@@ -18,11 +18,13 @@ from minilvm.tape import primitive
 
 def _rows(x: Array) -> Array:
     """All leading axes as one: the layer treats samples and data alike, and one product is faster than many."""
-    return x.reshape((-1, x.shape[-1]))
+    return x if x.ndim == 2 else x.reshape((-1, x.shape[-1]))
 
 
 @primitive(
-    x=lambda g, weight: (_rows(g) @ weight.T).reshape((*g.shape[:-1], weight.shape[0])),
+    x=lambda g, weight: (
+        g @ weight.T if g.ndim == 2 else (_rows(g) @ weight.T).reshape((*g.shape[:-1], weight.shape[0]))
+    ),
     weight=lambda g, x: _rows(x).T @ _rows(g),
     bias=lambda g: _rows(g).sum(axis=0),
 )
@@ -30,7 +32,7 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
     """Return x W + b for `x` (…, n_in), `weight` (n_in, n_out), `bias` (n_out,): shape (…, n_out)."""
     y = numpy.matmul(_rows(x), weight)
     y += bias
-    return y.reshape((*x.shape[:-1], weight.shape[1]))
+    return y if x.ndim == 2 else y.reshape((*x.shape[:-1], weight.shape[1]))
 
 
 @dataclass(frozen=True)
