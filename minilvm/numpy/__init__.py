@@ -71,7 +71,7 @@ from minilvm.numpy.elementwise import (
     true_divide,
     where,
 )
-from minilvm.numpy.linalg import (
+from minilvm.numpy.products import (
     dot,
     einsum,
     matmul,

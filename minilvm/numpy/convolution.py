@@ -16,7 +16,7 @@ from typing import Literal
 import numpy
 
 from minilvm.backend import Array, namespace
-from minilvm.numpy.linalg import matmul
+from minilvm.numpy.products import matmul
 from minilvm.numpy.shaping import pad
 from minilvm.tape import primitive
 
