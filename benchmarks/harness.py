@@ -63,6 +63,7 @@ def measure(contest: Contest, rounds: int) -> list[Row]:
     for _ in range(rounds):
         for name, work in contenders.items():
             gc.collect()
+            time.sleep(0.05)  # the last contender's threads spin on for a while, waiting for work: let them lie down
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 work()
@@ -78,8 +79,8 @@ def measure(contest: Contest, rounds: int) -> list[Row]:
     return rows
 
 
-def _repeats(work: Work, least: float = 5e-3) -> int:
-    """How often to do `work` for a reading of at least 5 ms, so that the clock and the call are negligible."""
+def _repeats(work: Work, least: float = 5e-2) -> int:
+    """How often to do `work` for a reading of at least 50 ms, so that what the contender before left cold is warm."""
     work()
     start = time.perf_counter()
     work()

@@ -30,7 +30,7 @@ course.chapter("2. The sum that cannot be done: a sigmoid belief network, 10 bin
 
 rng = np.random.default_rng(2)
 model = SigmoidBeliefNetwork.random(n_latents=10, n_features=20, rng=rng)
-x = model.likelihood(model.prior.sample((1,), rng=rng)).sample((), rng=rng)  # (1, 20): one observation, from the model
+x, _ = model.sample(1, rng=rng)  # (1, 20): one observation, from the model
 
 exact = float(exact_log_marginal(model, x)[0])
 
@@ -62,7 +62,7 @@ print(f"  log p(x) = {exact:.2f}; from 100 uniform draws {naive.log_p[0]:.2f} ±
 
 # %%
 states = model.prior.enumerate_support()  # (1024, 10)
-posterior = model.posterior(x).probs[0]  # (1024,): p(z | x)
+posterior = np.exp(model.posterior(x).log_prob(states[:, None]))[:, 0]  # (1024,): p(z | x)
 
 proposals = {
     "uniform": Independent(Bernoulli(probs=np.full(10, 0.5)), 1),

@@ -28,14 +28,14 @@ from minilvm.backend import Array
 from minilvm.distributions import Distribution
 from minilvm.estimators import exact_log_marginal, expectation, iwae, log_weights
 from minilvm.inference import Adam
-from minilvm.models import SigmoidBeliefNetwork, bernoulli
+from minilvm.models import SigmoidBeliefNetwork, factorised_bernoulli
 
 quick = course.quick()
 course.chapter("3. The bound: the same network, log p(x) from below and from above")
 
 rng = np.random.default_rng(2)
 model = SigmoidBeliefNetwork.random(n_latents=10, n_features=20, rng=rng)
-x = model.likelihood(model.prior.sample((1,), rng=rng)).sample((), rng=rng)  # (1, 20): the observation of chapter 2
+x, _ = model.sample(1, rng=rng)  # (1, 20): the observation of chapter 2
 
 exact = float(exact_log_marginal(model, x)[0])
 states = model.prior.enumerate_support()[:, None]  # (1024, 1, 10): every z
@@ -53,7 +53,7 @@ log_posterior = model.log_joint(x, states) - exact  # (1024, 1): log p(z | x), b
 
 def bound(logits: Array) -> Array:
     """E_q [log p(x, z) − log q(z)], by enumeration."""
-    q = bernoulli(logits)
+    q = factorised_bernoulli(logits)
     return expectation(lambda z: model.log_joint(x, z) - q.log_prob(z), q, estimator="exact").sum()
 
 
@@ -70,7 +70,7 @@ for _ in tqdm(range(300), desc="climbing the ELBO"):
     slope = grad(lambda a: -bound(a))(logits)
     logits, state = optimizer.step(logits, slope, state)
     climb.append(logits)
-q = bernoulli(logits)
+q = factorised_bernoulli(logits)
 
 # %% [markdown]
 # ## The gap is the divergence
@@ -80,7 +80,7 @@ q = bernoulli(logits)
 
 # %%
 elbos = np.array([bound(a) for a in climb])
-divergences = np.array([divergence(bernoulli(a)) for a in climb])
+divergences = np.array([divergence(factorised_bernoulli(a)) for a in climb])
 gap = np.abs(elbos + divergences - exact).max()
 
 course.report("log p(x), by enumeration, nats", f"{exact:.4f}")
@@ -93,9 +93,7 @@ course.report("largest error of ELBO + KL = log p(x)", f"{gap:.1g}", "0, for eve
 # p(x, z) / p(z | x) = p(x) whatever `z` is.
 
 # %%
-rows = model.posterior(x).sample((1000,), rng=rng)  # (1000, 1): which row of `states`
-draws = states[rows[:, 0]]
-log_w = model.log_joint(x, draws) - model.posterior(x).log_prob(rows)
+log_w = log_weights(model, model.posterior(x), x, 1000, rng=rng)
 spread = float(np.ptp(log_w))
 course.report(
     "spread of log w when q is the posterior", f"{spread:.1g}", "0: every draw is log p(x)", holds=spread < 1e-12
@@ -124,8 +122,8 @@ below, above = [], []
 for _ in tqdm(range(n_repetitions // at_once), desc="sampling the bounds"):
     log_w = log_weights(model, q.expand((at_once,)), np.repeat(x, at_once, axis=0), grid[-1], rng=rng)  # (50, at_once)
     below.append([iwae(log_w[:k]) for k in grid])
-    rows = model.posterior(x).sample((at_once,), rng=rng)
-    log_w[0] = (model.log_joint(x, states) - q.log_prob(states))[rows[:, 0], 0]  # one draw from the posterior
+    z = model.posterior(x).sample((at_once,), rng=rng)
+    log_w[0] = (model.log_joint(x, z) - q.log_prob(z))[:, 0]  # one draw from the posterior
     above.append([iwae(log_w[:k]) for k in grid])
 below, above = np.concatenate(below, axis=1), np.concatenate(above, axis=1)  # (len(grid), n_repetitions)
 
@@ -194,7 +192,7 @@ course.save(fig, "03_the_bound")
 # - One observation, and ten latents whose average can be taken exactly. Chapter 4 is about gradients when it
 #   cannot.
 # - The best independent `q` still has a gap: causes that explain the same effect are dependent given the effect,
-#   and no product of ten laws can say so. A richer family would narrow it.
+#   and no product of ten Bernoullis can say so. A richer family would narrow it.
 # - A bound is a statement about an average. A *single* draw of log w, or of a log mean, may well lie above log
 #   p(x); about half of them do when `q` is good.
 # - Draws from the posterior were to be had, because the states could be listed. For data simulated from a model one

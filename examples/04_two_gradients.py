@@ -25,7 +25,7 @@ from minilvm.backend import Array
 from minilvm.distributions import Normal
 from minilvm.estimators import expectation
 from minilvm.inference import Adam
-from minilvm.models import SigmoidBeliefNetwork, bernoulli
+from minilvm.models import SigmoidBeliefNetwork, factorised_bernoulli
 
 quick = course.quick()
 course.chapter("4. Two gradients: of E[(z − a)²] under N(μ, σ²), μ − a = 1, σ = 0.5; then of an ELBO")
@@ -61,7 +61,7 @@ one_draw = {
     "reparameterised": np.array([4 * sigma**2, 4 * d**2 * sigma**2 + 8 * sigma**4]),
 }
 v, s = 4 * d**2 * sigma**2 + 2 * sigma**4, np.array([1 / sigma**2, 2.0])
-m = np.array([12 * d**2 + 10 * sigma**2, 40 * d**2 * sigma**2 + 60 * sigma**4])  # see the next cell
+m = np.array([12 * d**2 + 10 * sigma**2, 40 * d**2 * sigma**2 + 60 * sigma**4])  # for each score
 
 
 def closed_form(name: str, K: int) -> Array:
@@ -131,10 +131,10 @@ for p, parameter in enumerate(("μ", "log σ")):
 # %%
 network_rng = np.random.default_rng(2)
 model = SigmoidBeliefNetwork.random(n_latents=10, n_features=20, rng=network_rng)
-x = model.likelihood(model.prior.sample((1,), rng=network_rng)).sample((), rng=network_rng)  # that of chapters 2 and 3
+x, _ = model.sample(1, rng=network_rng)  # that of chapters 2 and 3
 
 try:
-    bernoulli(np.zeros((1, 10))).rsample(rng=rng)
+    factorised_bernoulli(np.zeros((1, 10))).rsample(rng=rng)
 except TypeError as error:
     print(f"  {str(error).partition('. ')[0]}.")
 
@@ -148,7 +148,7 @@ except TypeError as error:
 
 def bound(logits: Array, **how: object) -> Array:
     """The ELBO of each row of logits, with the gradient of the estimator that `how` describes."""
-    q = bernoulli(logits)
+    q = factorised_bernoulli(logits)
     data = np.repeat(x, len(logits), axis=0)
     return expectation(lambda z: model.log_joint(data, z) - q.log_prob(z), q, **how)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,9 @@ GREY = "#8C8C8C"
 # The matrices here are small: threads would cost more than they save, much more where other programs want the processor
 # too, and adding up in another order would change last digits.
 threadpool_limits(1)
+
+if isinstance(sys.stdout, TextIOWrapper):  # where σ cannot be printed (a pipe on Windows) a ? is better than an end
+    sys.stdout.reconfigure(errors="replace")
 
 if "MPLBACKEND" not in os.environ:  # a notebook sets it, to show pictures in the page; a script only writes files
     mpl.use("agg")

@@ -14,7 +14,6 @@ importance weight ``w = p(x, z) / q(z)``. Reading the package from the ground up
 ``estimators``       estimates of ``log p(x)``, the bounds on it, and their gradients
 ``models``           models, which say ``log p(x, z)``, and guides, which say ``q(z)``
 ``inference``        expectation-maximisation, stochastic variational inference, optimisers
-``mixture``          ``GaussianMixture``, in the conventions of scikit-learn
 ``data``, ``plot``   data sets and pictures
 ``testing``          the tools that check all of the above, for your own models too
 ===================  ==================================================================================

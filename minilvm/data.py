@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 
+Seed = int | np.random.Generator  # 0 is a seed like any other
+
+
 class LabelledImages(NamedTuple):
     """Images of things of a known class; unpacks as ``images, labels``.
 
@@ -212,7 +215,7 @@ def read_idx(path: str | Path) -> NDArray[Any]:
     return np.ndarray(shape, dtype, buffer=raw, offset=header_length).astype(dtype.newbyteorder("="))
 
 
-def binarize(images: NDArray[Any], *, maximum: float, rng: np.random.Generator | None = None) -> NDArray[Any]:
+def binarize(images: NDArray[Any], *, maximum: float, rng: Seed | None = None) -> NDArray[Any]:
     """Turn intensities into zeros and ones, for a model whose `p(x | z)` is Bernoulli.
 
     With `p = images / maximum`, a pixel becomes 1 where `p > 1/2`; or, given `rng`, becomes 1 with probability `p`.
@@ -226,7 +229,7 @@ def binarize(images: NDArray[Any], *, maximum: float, rng: np.random.Generator |
     maximum
         The intensity of a pixel that is fully on: 16 for `load_digits`, 255 for `load_mnist`.
     rng
-        Where draws come from; None for the threshold, which draws nothing.
+        Seed or generator of the draws; None for the threshold, which draws nothing.
 
     Returns
     -------
@@ -260,12 +263,12 @@ def binarize(images: NDArray[Any], *, maximum: float, rng: np.random.Generator |
         )
     dtype = np.float32 if images.dtype == np.float32 else np.float64
     probability = np.divide(images, maximum, dtype=dtype)
-    threshold = 0.5 if rng is None else rng.random(images.shape, dtype=dtype)
+    threshold = 0.5 if rng is None else np.random.default_rng(rng).random(images.shape, dtype=dtype)
     on: NDArray[np.bool_] = threshold < probability
     return on.astype(dtype)
 
 
-def train_test_split(*arrays: NDArray[Any], test_fraction: float, rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+def train_test_split(*arrays: NDArray[Any], test_fraction: float, rng: Seed) -> tuple[NDArray[Any], ...]:
     """Split arrays of N rows into a part to train on and a part to test on, by one random permutation of the rows.
 
     Parameters
@@ -275,7 +278,7 @@ def train_test_split(*arrays: NDArray[Any], test_fraction: float, rng: np.random
     test_fraction
         Share of the rows to test on, in (0, 1); ``round(test_fraction * N)`` rows.
     rng
-        Where the permutation comes from: one of the same state makes the same split.
+        Seed or generator of the permutation: the same makes the same split.
 
     Returns
     -------
@@ -307,7 +310,7 @@ def train_test_split(*arrays: NDArray[Any], test_fraction: float, rng: np.random
             f"test_fraction {test_fraction} of {n_rows} rows is {n_rows - n_test} to train on and {n_test} to test on; "
             "expected at least one of each"
         )
-    order = rng.permutation(n_rows)
+    order = np.random.default_rng(rng).permutation(n_rows)
     test, train = order[:n_test], order[n_test:]
     return tuple(array[rows] for array in arrays for rows in (train, test))
 

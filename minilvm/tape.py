@@ -234,6 +234,7 @@ def elementwise(ufunc: Any, **vjps: Vjp) -> Callable[..., Array]:
     apply = (_unary if ufunc.nin == 1 else _binary)(ufunc, vjps)
     HANDLERS[ufunc] = apply
     apply.__name__ = apply.__qualname__ = ufunc.__name__
+    apply.__module__ = sys._getframe(1).f_globals["__name__"]  # noqa: SLF001 (where it can be unpickled from)
     apply.__doc__ = "\n\n".join((ufunc.__doc__ or "").split("\n\n")[:2])  # its signature, and what it returns
     return apply
 

@@ -126,7 +126,7 @@ class TestWithoutCupy:
             "import sys, minilvm, minilvm.backend, minilvm.numpy, minilvm.autograd\n"
             "assert not {'cupy', 'cupyx', 'scipy', 'matplotlib'} & sys.modules.keys()"
         )
-        subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
+        subprocess.run([sys.executable, "-c", code], check=True)
 
 
 class TestNamespace:

@@ -347,3 +347,15 @@ class TestMnist:
 
 def test_every_public_name_exists() -> None:
     assert all(hasattr(data, name) for name in data.__all__)
+
+
+@given(seed=seeds)
+def test_a_seed_is_as_good_as_its_generator(seed: int) -> None:
+    grey = np.linspace(0, 1, 50)
+    for draw in (
+        lambda rng: (data.binarize(grey, maximum=1, rng=rng),),
+        lambda rng: data.train_test_split(grey, test_fraction=0.4, rng=rng),
+    ):
+        for given_seed, given_generator in zip(draw(seed), draw(np.random.default_rng(seed)), strict=True):
+            assert_array_equal(given_seed, given_generator)
+    assert 0 < data.binarize(np.full(50, 0.5), maximum=1, rng=0).sum() < 50  # 0 is a seed, and not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def cells(path: Path) -> list[tuple[str, str]]:
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603  our own scripts
+    return subprocess.run(
         [sys.executable, script, *arguments], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False
     )
 
@@ -72,6 +73,19 @@ def test_a_chapter_runs_alone_and_draws_its_picture():
     assert done.returncode == 0, done.stderr
     assert "DOES NOT HOLD" not in done.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_survives_a_terminal_that_cannot_print_it():
+    """A pipe on Windows has the encoding cp1252, which has no σ and no √."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import course; course.chapter('1. σ'); course.report('√', '≤ 1')"],
+        cwd=ROOT / "examples",
+        env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"1. ?" in done.stdout
 
 
 def test_the_course_refuses_unknown_options():

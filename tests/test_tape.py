@@ -174,7 +174,7 @@ class TestMemory:
         def exponential(x):
             y = numpy.exp(x)
             refs.append(weakref.ref(y))
-            return y + 0.0 if False else y
+            return y
 
         _, pullback = vjp(lambda x: np.sum(exponential(x)), numpy.ones(3))
         pullback(1.0)

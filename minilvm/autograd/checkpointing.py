@@ -54,7 +54,7 @@ def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
         again = _Again(packed)
         rule = lambda g, i, inputs: again(g, i, inputs)  # noqa: E731, PLW0108 (asks for its arguments by name)
         vector = primitive(packed, inputs=rule)(*[leaves[i] for i in traced])
-        parts = iter(_split(vector, [numpy.shape(y) for y in tree.leaves(value[0])]))
+        parts = iter(_split(vector, tree.leaves(value[0])))
         return tree.map(lambda _: next(parts), value[0])
 
     return apply
@@ -77,12 +77,13 @@ class _Again:
         return cotangent
 
 
-def _split(vector: Array, shapes: list[tuple[int, ...]]) -> list[Array]:
+def _split(vector: Array, like: list[Array]) -> list[Array]:
+    """Cut a vector into parts of the shapes, and of the precision, of these arrays."""
     parts, start = [], 0
-    for shape in shapes:
-        size = int(numpy.prod(shape))
-        parts.append(vector[start : start + size].reshape(shape))
-        start += size
+    for y in like:
+        part = vector[start : start + numpy.size(y)].reshape(numpy.shape(y))
+        parts.append(part if part.dtype == y.dtype else part.astype(y.dtype))
+        start += numpy.size(y)
     return parts
 
 

@@ -97,7 +97,8 @@ def _inexact(leaf: Any) -> Array:
 def detect_anomaly() -> Iterator[None]:
     """Raise where a traced operation, or its derivative, first gives a NaN or an infinity, inside a `with` block.
 
-    Slower, by a pass over every result: a tool to find a fault with, not to train with.
+    Slower, by a pass over every result: a tool to find a fault with, not to train with. An infinity among the inputs
+    may be passed on; one that comes with a constant, such as a mask of −inf, counts as made by the operation it meets.
 
     Raises
     ------

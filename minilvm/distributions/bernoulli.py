@@ -111,7 +111,7 @@ class Bernoulli(Distribution):
 
     def sample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
         """Return draws, zeros and ones in the parameters' precision: u < p, for u uniform on [0, 1)."""
-        p = tree.map(stop_gradient, self).probs
+        p = stop_gradient(self.probs)
         u = default_rng(rng, like=p).random(self._shape(sample_shape), dtype=p.dtype)
         return (u < p).astype(p.dtype)
 

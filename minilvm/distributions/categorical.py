@@ -16,7 +16,6 @@ from minilvm.distributions.parameters import (
     Shape,
     as_parameters,
     exactly_one,
-    finite,
     log_probability,
     times_log,
 )
@@ -24,6 +23,8 @@ from minilvm.tape import stop_gradient
 
 not_negative = Constraint("finite and not negative", lambda x: np.isfinite(x) & (x >= 0))
 log_weight = Constraint("a number below +inf", lambda x: x < np.inf)  # −inf is the log of an exact zero
+somewhere_positive = Constraint("positive somewhere in each row", lambda x: (x > 0).any(axis=-1))
+somewhere_finite = Constraint("finite somewhere in each row", lambda x: (x > -np.inf).any(axis=-1))
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -73,13 +74,10 @@ class Categorical(Distribution):
         if parameter.ndim == 0:
             raise ValueError(f"Categorical: {parameterization} has shape (); expected (..., C) for C categories")
         if parameterization == "logits":
-            self._require("logits", parameter, log_weight)
-            self._require("the largest of each row of logits", np.max(parameter, axis=-1), finite)
+            self._require("logits", parameter, log_weight, somewhere_finite)
         else:
-            self._require("probs", parameter, not_negative)
-            total = np.sum(parameter, axis=-1, keepdims=True)
-            self._require("the sum of each row of probs", total[..., 0], Constraint("positive", lambda x: x > 0))
-            self._set(parameter=parameter / total)
+            self._require("probs", parameter, not_negative, somewhere_positive)
+            self._set(parameter=parameter / np.sum(parameter, axis=-1, keepdims=True))
 
     @property
     def logits(self) -> Array:
@@ -129,7 +127,7 @@ class Categorical(Distribution):
 
     def sample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
         """Return labels, integers of shape `sample_shape + batch_shape`, by inverting the distribution function."""
-        cdf = np.cumsum(tree.map(stop_gradient, self).probs, axis=-1)
+        cdf = np.cumsum(stop_gradient(self.probs), axis=-1)
         u = default_rng(rng, like=cdf).random(self._shape(sample_shape), dtype=cdf.dtype) * cdf[..., -1]
         return (u[..., None] >= cdf[..., :-1]).sum(axis=-1)
 

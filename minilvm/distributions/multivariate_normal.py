@@ -26,7 +26,11 @@ from minilvm.tape import stop_gradient
 
 lower_triangular = Constraint("lower triangular", lambda a: np.triu(a, 1) == 0)
 symmetric = Constraint(
-    "symmetric", lambda a: np.abs(a - np.swapaxes(a, -1, -2)) <= numpy.finfo(a.dtype).eps ** 0.5 * np.abs(a).max()
+    "symmetric",
+    lambda a: (
+        np.abs(a - np.swapaxes(a, -1, -2))
+        <= numpy.finfo(a.dtype).eps ** 0.5 * np.max(np.abs(a), axis=(-2, -1), keepdims=True)
+    ),
 )
 
 

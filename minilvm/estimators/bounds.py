@@ -1,7 +1,9 @@
-"""Bounds on log p(x), each a line or two over `log_w` of shape (K, N); each returns one number per datum, shape (N,).
+"""Bounds on log p(x), each a line or two; each returns one number per datum, shape (N,).
 
-What is bounded is an expectation. A single draw of a perfectly correct lower bound lies above log p(x) about half the
-time; `minilvm.testing` holds the checks that are valid all the same.
+They are functions of `log_w` of shape (K, N), or, where part of the average is done in closed form, of a model and a q.
+
+What is bounded is an expectation. A single draw of a perfectly correct lower bound may lie above log p(x), and for a
+good q does so about half the time; `minilvm.testing` holds the checks that are valid all the same.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def expectation(
     Parameters
     ----------
     r
-        A function of z; of draws of shape (K,) + q.batch_shape + q.event_shape it gives (K,) + q.batch_shape.
+        A function of z; of draws of shape (K,) + q.batch_shape + q.event_shape it gives (K,) + q.batch_shape
+        (of all S values of z, where the estimator is `"exact"`, with S in place of K).
     q
         The law of z, whose parameters may be traced.
     n_samples
@@ -47,7 +48,7 @@ def expectation(
         For `"score_function"`: `"leave_one_out"` subtracts from each r_k the mean of the *others*, which is
         independent of z_k, so the gradient stays unbiased. (Kool, van Hoof and Welling, 2019.)
     rng
-        Seed or generator; required unless `estimator="exact"`.
+        Seed or generator, or None for a seed from the operating system; `"exact"` draws nothing.
 
     Returns
     -------
@@ -55,6 +56,8 @@ def expectation(
         Shape q.batch_shape. Unbiased for E_q[r(z)]; its gradient is unbiased for ∇ E_q[r(z)].
     """
     check_n_samples(n_samples)
+    if baseline not in {"none", "leave_one_out"}:
+        raise ValueError(f'baseline is {baseline!r}; expected "none" or "leave_one_out"')
     if baseline != "none" and estimator != "score_function":
         raise ValueError(f'baseline={baseline!r} goes with estimator="score_function", not {estimator!r}')
     if estimator == "exact":
@@ -67,24 +70,34 @@ def expectation(
 
 
 def _exact(r: Integrand, q: Distribution) -> Array:
-    """Σ_z q(z) r(z)."""
+    """Σ_z q(z) r(z), in which a z that q never draws counts for nothing, be r infinite there."""
     z = q.enumerate_support()
-    return (np.exp(q.log_prob(z)) * r(z)).sum(axis=0)
+    p = np.exp(q.log_prob(z))
+    value = _values(r, z, p.shape)
+    return (p * np.where((p == 0.0) & ~np.isfinite(value), 0.0, value)).sum(axis=0)
 
 
 def _reparameterization(r: Integrand, q: Distribution, n_samples: int, rng: Any) -> Array:
     """(1/K) Σ_k r(g(ε_k; φ)), with ε free of φ (N13)."""
-    return r(q.rsample((n_samples,), rng=rng)).mean(axis=0)
+    return _values(r, q.rsample((n_samples,), rng=rng), (n_samples, *q.batch_shape)).mean(axis=0)
 
 
 def _score_function(r: Integrand, q: Distribution, n_samples: int, baseline: Baseline, rng: Any) -> Array:
     """(1/K) Σ_k [r(z_k) + (r(z_k) − b_k) (log q(z_k) − its value)]: the second term is 0, its gradient is not (N12)."""
     z = q.sample((n_samples,), rng=rng)
-    value = r(z)
     log_q = q.log_prob(z)
+    value = _values(r, z, log_q.shape)
     cost = stop_gradient(value)
     if baseline == "leave_one_out":
         if n_samples < 2:
             raise ValueError("a leave-one-out baseline needs n_samples of at least 2: there is no other sample")
         cost = cost - (cost.sum(axis=0) - cost) / (n_samples - 1)
     return (value + cost * (log_q - stop_gradient(log_q))).mean(axis=0)
+
+
+def _values(r: Integrand, z: Array, shape: tuple[int, ...]) -> Array:
+    """r(z), or a refusal where it is not one number a draw: broadcast against log q it would be a wrong answer."""
+    value = r(z)
+    if value.shape != shape:
+        raise ValueError(f"r gave shape {value.shape} for draws of shape {z.shape}; expected {shape}")
+    return value

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy
+
 import minilvm.numpy as np
 from minilvm import backend
 from minilvm.backend import Array
@@ -22,7 +24,7 @@ class EnumerableModel(LogJoint, Protocol):
         """p(z), which has `enumerate_support`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """An estimate of p(x) by the mean of K weights, held as its logarithm. Arrays have shape (N,).
 
@@ -30,7 +32,7 @@ class Estimate:
     """
 
     log_p: Array
-    standard_error: Array  # of p̂, relative to p̂; which is that of log p̂, to first order. NaN for K = 1
+    standard_error: Array  # of p̂, relative to p̂; which is that of log p̂, to first order. NaN for K = 1 or p̂ = 0
     n_samples: int
 
     def lower_limit(self, delta: float = 0.05) -> Array:
@@ -45,7 +47,7 @@ def exact_log_marginal(model: EnumerableModel, x: Array) -> Array:
 
     Raises
     ------
-    TypeError
+    NotImplementedError
         The prior cannot list its support.
     """
     tiles = [np.logsumexp(model.log_joint(x, z), axis=0) for z in _support_tiles(model.prior, x)]
@@ -77,7 +79,8 @@ def importance_sampling(log_w: Array) -> Estimate:
     """
     n_samples = len(log_w)
     log_p = logmeanexp(log_w)
-    relative = np.exp(log_w - np.where(log_p == -np.inf, 0.0, log_p))
+    with numpy.errstate(invalid="ignore"):  # no weight above 0: an error relative to 0 is NaN
+        relative = np.exp(log_w - log_p)
     spread = np.std(relative, axis=0, ddof=1) if n_samples > 1 else np.full_like(log_p, np.nan)
     return Estimate(log_p, spread / math.sqrt(n_samples), n_samples)
 

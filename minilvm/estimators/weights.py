@@ -61,8 +61,8 @@ def log_weights(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, r
     Raises
     ------
     ValueError
-        `n_samples` < 1, q has another number of laws than there are data, or a weight is NaN (the message names the
-        sample and the datum).
+        `n_samples` < 1, q has another number of laws than there are data, log p(x, z) has another shape than (K, N),
+        or a weight is NaN or +inf (the message names the sample and the datum).
     TypeError
         q is being differentiated and its draws are not differentiable: the gradient would lack the term
         r ∇ log q of N12, and be wrong.

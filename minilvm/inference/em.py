@@ -15,13 +15,15 @@ from typing import Any, Generic, Protocol, TypeVar
 from tqdm import tqdm
 
 import minilvm.numpy as np
+from minilvm import backend
 from minilvm.backend import Array
+from minilvm.distributions.parameters import times_log
 from minilvm.models.base import check_data
 
 Statistics = TypeVar("Statistics")
 
 
-class Maximisable(Protocol[Statistics]):
+class EMModel(Protocol[Statistics]):
     """A mixture whose M-step has a closed form in sufficient statistics that add up over the data."""
 
     def component_log_joint(self, x: Array) -> Array:
@@ -34,10 +36,10 @@ class Maximisable(Protocol[Statistics]):
         """The model of largest expected log joint."""
 
 
-Model = TypeVar("Model", bound=Maximisable[Any])
+Model = TypeVar("Model", bound=EMModel[Any])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EMResult(Generic[Model]):
     """What EM found: the parameters, and the bound that each step reached, the last being that of these parameters."""
 
@@ -46,20 +48,32 @@ class EMResult(Generic[Model]):
     converged: bool
 
 
-def e_step(model: Maximisable[Any], x: Array) -> tuple[Array, Array]:
-    """Return the responsibilities p(z = c | x_n), shape (N, C), and log p(x_n), shape (N,)."""
+def e_step(model: EMModel[Any], x: Array) -> tuple[Array, Array]:
+    """Return the responsibilities p(z = c | x_n), shape (N, C), and log p(x_n), shape (N,).
+
+    Raises
+    ------
+    ValueError
+        A datum is impossible: p(x_n) is 0, or too small to have a logarithm, and Bayes' rule divides by it.
+    """
     log_joint = model.component_log_joint(x)
     log_marginal = np.logsumexp(log_joint, axis=1)
+    impossible = backend.to_numpy(np.equal(log_marginal, -np.inf))
+    if impossible.any():
+        raise ValueError(
+            f"x[{int(impossible.argmax())}] has probability 0 under every component: use a pseudocount or wider "
+            "covariances, or drop it"
+        )
     return np.exp(log_joint - log_marginal[:, None]), log_marginal
 
 
-def free_energy(model: Maximisable[Any], x: Array, responsibilities: Array) -> Array:
+def free_energy(model: EMModel[Any], x: Array, responsibilities: Array) -> Array:
     """Return F(q, θ) = Σ_c q_nc [log p(x_n, c) − log q_nc] for *any* q of shape (N, C) (N8): shape (N,).
 
     A lower bound on log p(x_n), by KL(q_n ‖ p(z | x_n)) (N9); equal to it after an E-step.
     """
     q = responsibilities
-    return (q * model.component_log_joint(x)).sum(axis=1) - np.special.xlogy(q, q).sum(axis=1)
+    return times_log(q, model.component_log_joint(x)).sum(axis=1) - np.special.xlogy(q, q).sum(axis=1)
 
 
 def fit_em(
@@ -80,7 +94,7 @@ def fit_em(
     x
         Data of shape (N, D).
     max_iter
-        The most steps to take.
+        The most steps to take; 0 for none.
     tol
         Converged when a step raises the bound by less than `tol` nats per datum.
     callback
@@ -91,19 +105,22 @@ def fit_em(
     Returns
     -------
     EMResult
-        `lower_bounds[i]` is the bound, in nats over all data, at the parameters after i steps. It never falls, but for
-        rounding.
+        `lower_bounds[i]` is what is maximised (the bound after an E-step, which is log p(x | θ), and the log prior), in
+        nats over all data, at the parameters after i steps. It never falls, but for rounding.
 
     Raises
     ------
     ValueError
-        The data are not a finite (N, D) table to match the model, or a component has collapsed.
+        The data are not a finite (N, D) table to match the model, `max_iter` < 0, a datum is impossible, or a component
+        has collapsed.
     """
     check_data(x)
+    if max_iter < 0:
+        raise ValueError(f"max_iter is {max_iter}; expected at least 0")
     bounds: list[float] = []
     for step in tqdm(range(max_iter + 1), desc="EM", disable=not progress):
         responsibilities, log_marginal = e_step(model, x)
-        bounds.append(float(log_marginal.sum() + _log_prior(model)))
+        bounds.append(float(log_marginal.sum() + _log_parameter_prior(model)))
         if callback is not None:
             callback(step, model, bounds[-1])
         converged = step > 0 and bounds[-1] - bounds[-2] < tol * len(x)
@@ -113,5 +130,5 @@ def fit_em(
     return EMResult(model, bounds, converged)
 
 
-def _log_prior(model: Any) -> Any:
-    return model.log_prior() if hasattr(model, "log_prior") else 0.0
+def _log_parameter_prior(model: Any) -> Any:
+    return model.log_parameter_prior() if hasattr(model, "log_parameter_prior") else 0.0

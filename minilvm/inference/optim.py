@@ -7,6 +7,7 @@ chunks that stay in cache, however many arrays there are.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -43,23 +44,27 @@ class SGD:
 
     def step(self, params: Params, grads: Params, state: None) -> tuple[Params, None]:
         """Return new parameters, one step down the gradient."""
-        return tree.map(lambda p, g: p - self.lr * g, params, grads), state
+        return tree.map(lambda p, g: p - float(self.lr) * g, params, grads), state
 
 
 @dataclass
 class AdamState:
-    """How many steps were taken, and flat buffers by dtype: the running means of the gradient and of its square.
+    """How many steps were taken, and flat buffers by dtype: decayed sums of the gradient and its square.
 
-    `params` and `flat` are the parameters last returned and the buffers that they are views of: if they come back, they
-    need not be gathered again.
+    `leaves` are those of the parameters last returned, and `flat` the buffers that they are views of: if they come
+    back, they need not be gathered again.
     """
 
     count: int
     first: Buffers
     second: Buffers
     gradient: Buffers
-    params: Any
+    leaves: list[Array]
     flat: Buffers
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle holds: there, `leaves` would be views of `flat` no more."""
+        return {**vars(self), "leaves": [], "flat": {}}
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,20 @@ class Adam:
 
     def init(self, params: Any) -> AdamState:
         """Return the state before the first step."""
-        flat = _flat(tree.leaves(params))
+        leaves = tree.leaves(params)
+        for leaf in leaves:
+            if not hasattr(leaf, "dtype") or leaf.dtype.kind != "f":
+                raise TypeError(f"a leaf of params is {leaf!r:.80}; expected arrays of floating-point numbers")
+        flat = _flat(leaves)
         first, second, gradient = ({dtype: np.zeros_like(theta) for dtype, theta in flat.items()} for _ in range(3))
-        return AdamState(0, first, second, gradient, params, flat)
+        return AdamState(0, first, second, gradient, [], {})
 
     def step(self, params: Params, grads: Params, state: AdamState) -> tuple[Params, AdamState]:
         """Return new parameters and the state after the step. The state passed in is spent: its buffers are reused."""
         leaves, slopes = tree.leaves(params), tree.leaves(grads)
         _check_alike(leaves, slopes)
-        flat = state.flat if params is state.params else _flat(leaves)
+        returned = len(leaves) == len(state.leaves) and all(map(operator.is_, leaves, state.leaves))
+        flat = state.flat if returned else _flat(leaves)
         gradient = _flat(slopes, out=state.gradient)
         moved = {dtype: namespace(theta).empty_like(theta) for dtype, theta in flat.items()}
         state.count += 1
@@ -91,25 +101,29 @@ class Adam:
             buffers = (theta, gradient[dtype], state.first[dtype], state.second[dtype], moved[dtype])
             for start in range(0, theta.size, _CHUNK):
                 self._step(state.count, tuple([buffer[start : start + _CHUNK] for buffer in buffers]))
-        state.params, state.flat = _views(params, moved), moved
-        return state.params, state
+        state.leaves, state.flat = _views(leaves, moved), moved
+        supply = iter(state.leaves)
+        return tree.map(lambda _: next(supply), params), state
 
     def _step(self, t: int, buffers: tuple[Array, ...]) -> None:
-        """Write one chunk of the new θ into `moved`, update m and v in place, and use up g."""
-        theta, g, m, v, moved = buffers
+        """Write one chunk of the new θ into `moved`, update the sums in place, and use up g.
+
+        m = (1 − β₁) Σᵢ β₁ᵗ⁻ⁱ gᵢ and v = (1 − β₂) Σᵢ β₂ᵗ⁻ⁱ gᵢ²: the state holds the sums, and the factors, like the bias
+        corrections, are taken together into the two numbers `rate` and `eps`. Three passes over memory fewer.
+        """
+        theta, g, first, second, moved = buffers
         beta1, beta2 = self.betas
+        spread = math.sqrt((1.0 - beta2) / (1.0 - beta2**t))  # √v̂ = spread · √second
+        rate = self.lr * (1.0 - beta1) / (1.0 - beta1**t) / spread
         xp = namespace(theta)
-        m *= beta1
-        m += xp.multiply(g, 1.0 - beta1, out=moved)
-        v *= beta2
-        g *= g
-        g *= 1.0 - beta2
-        v += g
-        denominator = xp.sqrt(v, out=g)
-        denominator /= math.sqrt(1.0 - beta2**t)
-        denominator += self.eps
-        update = xp.divide(m, denominator, out=moved)
-        update *= self.lr / (1.0 - beta1**t)
+        first *= beta1
+        first += g
+        second *= beta2
+        second += xp.multiply(g, g, out=g)
+        denominator = xp.sqrt(second, out=g)
+        denominator += self.eps / spread
+        update = xp.divide(first, denominator, out=moved)
+        update *= rate
         xp.subtract(theta, update, out=moved)
 
 
@@ -137,13 +151,12 @@ def _flat(leaves: list[Array], out: Buffers | None = None) -> Buffers:
     return {dtype: namespace(*parts).concatenate(parts, out=out[dtype]) for dtype, parts in by_dtype.items()}
 
 
-def _views(params: Params, flat: Buffers) -> Params:
-    """Return the tree of this structure whose leaves are consecutive views of the buffers."""
+def _views(leaves: list[Array], flat: Buffers) -> list[Array]:
+    """Return consecutive views of the buffers, of the shapes of these leaves."""
     place = dict.fromkeys(flat, 0)
-
-    def view(leaf: Array) -> Array:
+    views = []
+    for leaf in leaves:
         start = place[leaf.dtype]
         place[leaf.dtype] = start + leaf.size
-        return flat[leaf.dtype][start : start + leaf.size].reshape(leaf.shape)
-
-    return tree.map(view, params)
+        views.append(flat[leaf.dtype][start : start + leaf.size].reshape(leaf.shape))
+    return views

@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
-from minilvm import backend
+import minilvm.numpy as np
+from minilvm import backend, tree
 from minilvm.autograd import value_and_grad
 from minilvm.backend import Array
 from minilvm.distributions import Distribution
@@ -26,7 +27,7 @@ Guide = TypeVar("Guide", bound=Callable[..., Distribution])
 Objective = Callable[..., Array]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SVIResult(Generic[Model, Guide]):
     """What training found, and the bound it climbed: the average over each epoch's batches, in nats per datum."""
 
@@ -48,7 +49,7 @@ def fit_svi(
     callback: Callable[[int, Model, Guide, float], None] | None = None,
     progress: bool = False,
 ) -> SVIResult[Model, Guide]:
-    """Maximise Σ_i L(x_i; θ, φ) over the parameters of `model` and `guide` by stochastic gradient.
+    """Maximise (1/N) Σ_i L(x_i; θ, φ) over the parameters of `model` and `guide`, by its gradient on a batch at a time.
 
     Parameters
     ----------
@@ -60,7 +61,8 @@ def fit_svi(
         How often to go through the data, and how many data a step sees.
     objective
         `objective(model, q, x_batch, rng=)` gives the bound, one number per datum; higher is better. The default is
-        `elbo_kl_form` (N15) with one sample.
+        `elbo_kl_form` (N15) with one sample; for IWAE (N17) with five, give
+        `lambda model, q, x, *, rng: iwae(log_weights(model, q, x, 5, rng=rng))`.
     optimizer
         `Adam()` by default.
     rng
@@ -73,20 +75,26 @@ def fit_svi(
     Raises
     ------
     ValueError
-        The data are not a finite (N, D) table.
+        The data are not a finite (N, D) table, or the model's law of x cannot take their values, or `objective` gives
+        anything but one number per datum.
     FloatingPointError
-        The bound is no longer finite; the message says when, and nothing of that step is kept.
+        The bound or a parameter is no longer finite; the message says when. (What the callback kept is sound.)
     """
     check_data(x)
     optimizer = Adam() if optimizer is None else optimizer
     generator = backend.default_rng(rng, like=x)
 
-    def loss(parameters: tuple[Model, Guide], index: Array) -> Array:
+    def loss(parameters: tuple[Model, Guide], index: Array, rng: Any = generator) -> Array:
         theta, phi = parameters
         batch = x[index]
-        return -objective(theta, phi(batch, index), batch, rng=generator).mean()
+        bound = objective(theta, phi(batch, index), batch, rng=rng)
+        if bound.shape != index.shape:
+            raise ValueError(f"objective gave shape {bound.shape}; expected {index.shape}, one number per datum")
+        return -bound.mean()
 
     parameters = (model, guide)
+    for index in minibatches(x, batch_size, rng=0):  # a rehearsal: a law looks at values only where nothing is traced
+        loss(parameters, index, backend.default_rng(0, like=x))
     state = optimizer.init(parameters)
     loss_and_gradient = value_and_grad(loss)
     bounds: list[float] = []
@@ -94,13 +102,17 @@ def fit_svi(
         for epoch in bar:
             total = 0.0
             for index in minibatches(x, batch_size, rng=generator):
-                value, gradient = loss_and_gradient(parameters, index)
+                value, gradient = loss_and_gradient(parameters, index, generator)
                 if not abs(float(value)) < float("inf"):
                     raise FloatingPointError(
                         f"the bound became {-float(value)} in epoch {epoch}: lower the learning rate"
                     )
                 parameters, state = optimizer.step(parameters, gradient, state)
                 total -= float(value) * len(index)
+            if not all(bool(np.isfinite(leaf).all()) for leaf in tree.leaves(parameters)):
+                raise FloatingPointError(
+                    f"a parameter became infinite or NaN in epoch {epoch}: lower the learning rate"
+                )
             bounds.append(total / len(x))
             bar.set_postfix(bound=f"{bounds[-1]:.2f}", refresh=False)
             if callback is not None:

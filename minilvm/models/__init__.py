@@ -2,7 +2,7 @@
 
 from minilvm.models.base import LatentVariableModel
 from minilvm.models.bernoulli_mixture import BernoulliMixture
-from minilvm.models.guides import AmortizedGuide, PerDatapointGuide, bernoulli, diagonal_normal
+from minilvm.models.guides import AmortizedGuide, PerDatapointGuide, diagonal_normal, factorised_bernoulli
 from minilvm.models.mixture_of_gaussians import MixtureOfGaussians
 from minilvm.models.sigmoid_belief import SigmoidBeliefNetwork
 from minilvm.models.vae import VAE
@@ -15,6 +15,6 @@ __all__ = [
     "MixtureOfGaussians",
     "PerDatapointGuide",
     "SigmoidBeliefNetwork",
-    "bernoulli",
     "diagonal_normal",
+    "factorised_bernoulli",
 ]

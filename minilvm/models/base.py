@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import abc
+from typing import Any
 
 import minilvm.numpy as np
-from minilvm import backend
+from minilvm import backend, tree
 from minilvm.backend import Array
 from minilvm.distributions import Categorical, Distribution
 
 
 class LatentVariableModel(abc.ABC):
-    """A joint law of an observed x and a latent z, p(x, z) = p(z) p(x | z).
+    """A joint law of an observed x and a latent z, p(x, z) = p(z) p(x | z) (N1).
 
     Shapes: x (N, D); z (K, N, …), or anything that broadcasts so; log densities (K, N). A model whose sum over z can be
     done also has `log_marginal(x)` and `posterior(x)`.
@@ -28,7 +29,16 @@ class LatentVariableModel(abc.ABC):
 
     def log_joint(self, x: Array, z: Array) -> Array:
         """log p(x, z) = log p(z) + log p(x | z)."""
+        if x.ndim != 2:
+            raise ValueError(f"x has shape {x.shape}; expected (N, D): x[None] makes a table of a single point")
         return self.prior.log_prob(z) + self.likelihood(z).log_prob(x)
+
+    def sample(self, n_samples: int, *, rng: Any) -> tuple[Array, Array]:
+        """Return `n_samples` independent draws (x, z) from p(x, z): first z from the prior, then x given z."""
+        prior = self.prior
+        generator = backend.default_rng(rng, like=tree.leaves(prior)[0])
+        z = prior.sample((n_samples,), rng=generator)
+        return self.likelihood(z).sample(rng=generator), z
 
 
 class Mixture(LatentVariableModel):
@@ -51,6 +61,8 @@ class Mixture(LatentVariableModel):
     def log_joint(self, x: Array, z: Array) -> Array:
         """log p(x_n, z_kn), read off the table for the component indices `z` (K, N), or (K, 1) for all data alike."""
         table = self.component_log_joint(x)
+        if not bool(((z >= 0) & (z < table.shape[1])).all()):
+            raise ValueError(f"z has values outside 0 … {table.shape[1] - 1}, the {table.shape[1]} components")
         return table[np.arange(len(x)), z]
 
     def log_marginal(self, x: Array) -> Array:
@@ -67,8 +79,8 @@ def check_data(x: Array, n_features: int | None = None) -> None:
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
     if shape is None or dtype is None:
         raise TypeError(f"x is {type(x).__name__}; expected an array of shape (N, D): numpy.asarray(x)")
-    if dtype.kind not in "fiub":
-        raise ValueError(f"x has dtype {dtype}; expected real numbers")
+    if dtype.kind not in "fiub" or (dtype.kind == "f" and dtype.itemsize not in {4, 8}):
+        raise ValueError(f"x has dtype {dtype}; expected real numbers, of single or double precision")
     if len(shape) != 2 or 0 in shape:
         raise ValueError(f"x has shape {shape}; expected (N, D), at least one point of at least one feature")
     if n_features is not None and shape[1] != n_features:
@@ -77,6 +89,15 @@ def check_data(x: Array, n_features: int | None = None) -> None:
     if bad.any():
         n, d = (int(i[0]) for i in bad.nonzero())
         raise ValueError(f"x[{n}, {d}] is {x[n, d]}; expected finite numbers: drop or impute {int(bad.sum())} of them")
+
+
+def check_bits(x: Array, n_features: int | None = None) -> None:
+    """Refuse data that are not a table of zeros and ones: a Bernoulli has no other values."""
+    check_data(x, n_features)
+    bad = backend.to_numpy((x != 0) & (x != 1))
+    if bad.any():
+        n, d = (int(i[0]) for i in bad.nonzero())
+        raise ValueError(f"x[{n}, {d}] is {x[n, d]}; expected 0 or 1: minilvm.data.binarize makes bits of grey levels")
 
 
 def check_n_components(n_components: int, x: Array) -> None:

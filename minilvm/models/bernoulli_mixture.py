@@ -9,21 +9,21 @@ import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.backend import Array
 from minilvm.distributions import Bernoulli, Independent
-from minilvm.models.base import Mixture, check_data, check_n_components
+from minilvm.models.base import Mixture, check_bits, check_n_components
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BernoulliStatistics:
     """What the M-step needs to know of the data; statistics of parts of the data add up."""
 
-    counts: Array  # (C,)    Σ_n r_nc
-    sums: Array  #   (C, D)  Σ_n r_nc x_n
+    counts: Array  # (C,)    N_c = Σ_n γ_nc
+    sums: Array  #   (C, D)  Σ_n γ_nc x_n
 
     def __add__(self, other: BernoulliStatistics) -> BernoulliStatistics:
         return BernoulliStatistics(self.counts + other.counts, self.sums + other.sums)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BernoulliMixture(Mixture):
     """A mixture of C products of D Bernoullis.
 
@@ -46,9 +46,11 @@ class BernoulliMixture(Mixture):
 
     @classmethod
     def initialise(cls, x: Array, n_components: int, *, rng: Any, pseudocount: float = 1.0) -> BernoulliMixture:
-        """Return a mixture to start EM from: equal weights, each component halfway from the average to some datum."""
-        check_data(x)
+        """Return a mixture to start EM from: equal weights, and p_c = ¼ + ¼ x̄ + ¼ x_n, another n for each c."""
+        check_bits(x)
         check_n_components(n_components, x)
+        if not 0.0 <= pseudocount < np.inf:
+            raise ValueError(f"pseudocount is {pseudocount}; expected a number of at least 0")
         order = backend.default_rng(rng, like=x).random(len(x)).argsort()
         probs = 0.25 + 0.25 * x.mean(axis=0) + 0.25 * x[order[:n_components]]
         return cls(np.full_like(probs, 1.0 / n_components, shape=(n_components,)), probs, pseudocount)
@@ -59,7 +61,7 @@ class BernoulliMixture(Mixture):
 
     def component_log_joint(self, x: Array) -> Array:
         """log π_c + Σ_d [x_nd log p_cd + (1 − x_nd) log(1 − p_cd)], of shape (N, C)."""
-        check_data(x, self.probs.shape[1])
+        check_bits(x, self.probs.shape[1])
         never, always = self.probs == 0.0, self.probs == 1.0  # there 0 · log 0 = 0, and what cannot be has log 0 = −inf
         log_p = np.log(np.where(never, 1.0, self.probs))
         log_not_p = np.log1p(-np.where(always, 0.0, self.probs))
@@ -68,7 +70,7 @@ class BernoulliMixture(Mixture):
             return log_joint
         return np.where(x @ never.T + (1.0 - x) @ always.T > 0, -np.inf, log_joint)
 
-    def log_prior(self) -> Array:
+    def log_parameter_prior(self) -> Array:
         """a Σ_cd [log p_cd + log(1 − p_cd)], up to a constant."""
         if self.pseudocount == 0.0:
             return np.zeros_like(self.probs).sum()
@@ -79,7 +81,7 @@ class BernoulliMixture(Mixture):
         return BernoulliStatistics(responsibilities.sum(axis=0), responsibilities.T @ x)
 
     def m_step(self, statistics: BernoulliStatistics) -> BernoulliMixture:
-        """Return the maximiser of the expected log joint and log prior: p_cd = (Σ_n r_nc x_nd + a) / (N_c + 2a).
+        """Return the maximiser of the expected log joint and log prior: p_cd = (Σ_n γ_nc x_nd + a) / (N_c + 2a).
 
         Raises
         ------
@@ -92,5 +94,6 @@ class BernoulliMixture(Mixture):
                 f"component {int(statistics.counts.argmin())} has lost all its points: use fewer components, a "
                 "pseudocount above 0, or start from another rng"
             )
-        probs = np.minimum((statistics.sums + a) / (statistics.counts[:, None] + 2.0 * a), 1.0)  # rounding could pass 1
-        return BernoulliMixture(statistics.counts / statistics.counts.sum(), probs, a)
+        probs = (statistics.sums + a) / (statistics.counts[:, None] + 2.0 * a)
+        top = 1.0 if a == 0.0 else 1.0 - np.finfo(probs.dtype).epsneg  # rounding could pass 1, or reach it
+        return BernoulliMixture(statistics.counts / statistics.counts.sum(), np.minimum(probs, top), a)

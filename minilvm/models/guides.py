@@ -19,16 +19,18 @@ Law = Callable[[Array], Distribution]
 
 def diagonal_normal(parameters: Array) -> Independent:
     """N(μ, diag σ²) from rows [μ, log σ] of shape (N, 2L)."""
-    n_latents = parameters.shape[-1] // 2
+    n_latents, odd = divmod(parameters.shape[-1], 2)
+    if odd:
+        raise ValueError(f"parameters have shape {parameters.shape}; expected (N, 2L), L means and L log deviations")
     return Independent(Normal(parameters[..., :n_latents], np.exp(parameters[..., n_latents:])), 1)
 
 
-def bernoulli(parameters: Array) -> Independent:
+def factorised_bernoulli(parameters: Array) -> Independent:
     """Π_l Bernoulli(z_l; sigmoid(a_l)) from rows of logits a of shape (N, L)."""
     return Independent(Bernoulli(logits=parameters), 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PerDatapointGuide:
     """One row of variational parameters for each datum (N10): stochastic variational inference.
 
@@ -37,7 +39,7 @@ class PerDatapointGuide:
     table
         φ, of shape (N, …): rows that `law` takes.
     law
-        From rows to a distribution: `diagonal_normal`, `bernoulli`, or another such function.
+        From rows to a distribution: `diagonal_normal`, `factorised_bernoulli`, or another such function.
     """
 
     table: Array
@@ -51,7 +53,7 @@ class PerDatapointGuide:
         return self.law(rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AmortizedGuide:
     """One network for all data (N14): the encoder q(z | x).
 
@@ -62,7 +64,7 @@ class AmortizedGuide:
     network
         A map from x (N, D) to rows that `law` takes: a tree of parameters that can be called.
     law
-        From rows to a distribution: `diagonal_normal`, `bernoulli`, or another such function.
+        From rows to a distribution: `diagonal_normal`, `factorised_bernoulli`, or another such function.
     """
 
     network: Callable[[Array], Array]

@@ -14,22 +14,22 @@ from minilvm.distributions import MultivariateNormal
 from minilvm.models.base import Mixture, check_data, check_n_components
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GaussianStatistics:
     """What the M-step needs to know of the data: sums over points, so statistics of parts of the data add up.
 
     The moments are taken about the components' old means, where they lose no digits to cancellation.
     """
 
-    counts: Array  # (C,)       Σ_n r_nc
-    first: Array  #  (C, D)     Σ_n r_nc (x_n − μ_c)
-    second: Array  # (C, D, D)  Σ_n r_nc (x_n − μ_c)(x_n − μ_c)ᵀ
+    counts: Array  # (C,)       N_c = Σ_n γ_nc
+    first: Array  #  (C, D)     Σ_n γ_nc (x_n − μ_c)
+    second: Array  # (C, D, D)  Σ_n γ_nc (x_n − μ_c)(x_n − μ_c)ᵀ
 
     def __add__(self, other: GaussianStatistics) -> GaussianStatistics:
         return GaussianStatistics(self.counts + other.counts, self.first + other.first, self.second + other.second)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MixtureOfGaussians(Mixture):
     """A mixture of C Gaussians in D dimensions (N3).
 
@@ -73,7 +73,7 @@ class MixtureOfGaussians(Mixture):
             nearest = np.minimum(nearest, np.square(scaled - scaled[chosen[-1]]).sum(axis=1))
         return cls(
             np.full_like(covariance, 1.0 / n_components, shape=(n_components,)),
-            x[numpy.asarray(chosen).tolist()],
+            x[numpy.asarray(chosen).tolist()].astype(covariance.dtype),  # differences of uint8 would wrap at 256
             np.stack([covariance] * n_components),
         )
 
@@ -85,7 +85,7 @@ class MixtureOfGaussians(Mixture):
         """log π_c + log N(x_n; μ_c, Σ_c), of shape (N, C)."""
         check_data(x, self.means.shape[1])
         components = MultivariateNormal(self.means, covariance_matrix=self.covariances)
-        return np.log(self.weights) + components.log_prob(x[:, None, :])
+        return self.prior.logits + components.log_prob(x[:, None, :])
 
     def statistics(self, x: Array, responsibilities: Array) -> GaussianStatistics:
         """Sum the data's moments, each point shared among the components by its `responsibilities` (N, C)."""
@@ -96,9 +96,9 @@ class MixtureOfGaussians(Mixture):
         )
 
     def m_step(self, statistics: GaussianStatistics) -> MixtureOfGaussians:
-        """Return the maximiser of the expected log joint, Σ_nc r_nc log π_c N(x_n; μ_c, Σ_c).
+        """Return the maximiser of the expected log joint, Σ_nc γ_nc log π_c N(x_n; μ_c, Σ_c) (docs/notes.md, 4.4).
 
-        π_c = N_c / N, μ_c the weighted mean and Σ_c the weighted covariance of the points, N_c = Σ_n r_nc.
+        π_c = N_c / N, μ_c the weighted mean and Σ_c the weighted covariance of the points, N_c = Σ_n γ_nc.
 
         Raises
         ------
@@ -124,8 +124,8 @@ class MixtureOfGaussians(Mixture):
 
 def _is_definite(covariances: Array) -> Array:
     """Whether the correlations (…, D, D) have an eigenvalue above rounding: the scales of the features have no say."""
-    deviations = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
     with numpy.errstate(divide="ignore", invalid="ignore"):
+        deviations = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
         correlations = covariances / (deviations[..., :, None] * deviations[..., None, :])
     finite = np.isfinite(correlations).all(axis=(-2, -1))
     smallest = np.linalg.eigvalsh(np.where(finite[..., None, None], correlations, 0.0))[..., 0]

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import minilvm.numpy as np
-from minilvm import backend
+from minilvm import backend, tree
 from minilvm.backend import Array
-from minilvm.distributions import Bernoulli, Categorical, Independent
-from minilvm.models.base import LatentVariableModel
+from minilvm.distributions import Bernoulli, Categorical, Distribution, Independent
+from minilvm.distributions.bernoulli import bit
+from minilvm.distributions.parameters import Constraint
+from minilvm.models.base import LatentVariableModel, check_bits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SigmoidBeliefNetwork(LatentVariableModel):
     """z_l ~ Bernoulli(sigmoid(a_l)),  x_d | z ~ Bernoulli(sigmoid(z W + b)_d).
 
@@ -37,7 +39,7 @@ class SigmoidBeliefNetwork(LatentVariableModel):
 
     @classmethod
     def random(cls, n_latents: int, n_features: int, *, scale: float = 2.0, rng: Any) -> SigmoidBeliefNetwork:
-        """Return a network with normal parameters: weights of deviation `scale`, prior logits and biases of 1."""
+        """Return a network with normal parameters, of standard deviation `scale` for the weights and 1 for the rest."""
         generator = backend.default_rng(rng)
         return cls(
             generator.standard_normal(n_latents),
@@ -58,13 +60,76 @@ class SigmoidBeliefNetwork(LatentVariableModel):
         """log p(x) = log Σ_z p(x, z) over all 2^L states (N4), shape (N,)."""
         return np.logsumexp(self._log_joint_table(x), axis=0)
 
-    def posterior(self, x: Array) -> Categorical:
-        """p(z | x) as a law of the state's row in `prior.enumerate_support()`, with batch shape (N,)."""
-        return Categorical(logits=self._log_joint_table(x).T)
+    def posterior(self, x: Array) -> LawOfStates:
+        """p(z | x) ∝ p(x, z), a weight for each of the 2^L states; batch shape (N,)."""
+        return LawOfStates(self._log_joint_table(x).T)
 
     def _log_joint_table(self, x: Array) -> Array:
         """log p(x_n, z_s) for every state s, shape (2^L, N): the products z W + b are shared by all data."""
+        check_bits(x, self.weights.shape[1])
         z = self.prior.enumerate_support()
         logits = z @ self.weights + self.bias
         normaliser = np.special.softplus(logits).sum(axis=1) - self.prior.log_prob(z)
         return logits @ x.T - normaliser[:, None]
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class LawOfStates(Distribution):
+    """Any law of L bits whatever, by the weight of each of the 2^L states: no independence is assumed.
+
+    Parameters
+    ----------
+    logits
+        log weights, normalised or not, of shape (…, 2^L), the states in lexicographic order.
+    """
+
+    states: Categorical
+    validate_args: bool = tree.static(repr=False)
+
+    def __init__(self, logits: Array, *, validate_args: bool = True) -> None:
+        self._set(states=Categorical(logits=logits, validate_args=validate_args), validate_args=validate_args)
+
+    @property
+    def n_bits(self) -> int:
+        """L."""
+        return self.states.n_categories.bit_length() - 1
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The shape of the weights, less their last axis."""
+        return self.states.batch_shape
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """(L,)."""
+        return (self.n_bits,)
+
+    @property
+    def support(self) -> Constraint:
+        """0 and 1."""
+        return bit
+
+    def expand(self, batch_shape: tuple[int, ...]) -> LawOfStates:
+        """Return the same law repeated to fill `batch_shape`."""
+        return self._replace(states=self.states.expand(batch_shape))
+
+    def log_prob(self, value: Array) -> Array:
+        """Return the log weight of the state that the bits spell, the first bit counting most."""
+        return self.states.log_prob((self._value(value) * self._places).sum(axis=-1))
+
+    def sample(self, sample_shape: int | tuple[int, ...] = (), *, rng: Any) -> Array:
+        """Return draws of bits, of shape `sample_shape + batch_shape + (L,)`."""
+        return self._bits(self.states.sample(sample_shape, rng=rng))
+
+    def enumerate_support(self) -> Array:
+        """Return all states, of shape `(2^L,) + batch_shape + (L,)`."""
+        return self._bits(self.states.enumerate_support())
+
+    def _bits(self, state: Array) -> Array:
+        """The binary digits of the number of a state."""
+        return (state[..., None] // self._places % 2).astype(self.dtype)
+
+    @property
+    def _places(self) -> Array:
+        """What each digit counts: … 4, 2, 1."""
+        return 2 ** backend.namespace(self.states.parameter).arange(self.n_bits)[::-1]

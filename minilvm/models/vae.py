@@ -12,7 +12,7 @@ from minilvm.distributions import Bernoulli, Independent, Normal
 from minilvm.models.base import LatentVariableModel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VAE(LatentVariableModel):
     """z ~ N(0, I_L),  x_d | z ~ Bernoulli(sigmoid(decoder(z))_d).
 
@@ -34,7 +34,7 @@ class VAE(LatentVariableModel):
     @property
     def prior(self) -> Independent:
         """p(z) = N(z; 0, I)."""
-        zeros = np.zeros(self.n_latents, dtype=tree.leaves(self.decoder)[0].dtype)
+        zeros = np.zeros_like(tree.leaves(self.decoder)[0], shape=self.n_latents)
         return Independent(Normal(zeros, np.ones_like(zeros), validate_args=False), 1)
 
     def likelihood(self, z: Array) -> Independent:

@@ -1,4 +1,4 @@
-"""Affine layers and the networks made of them: y = x W + b, then a bend, then again."""
+"""Affine layers and the networks made of them: y = x W + b, then a nonlinearity, then again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
     return y if x.ndim == 2 else y.reshape((*x.shape[:-1], weight.shape[1]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Linear:
     """An affine layer, x ↦ x W + b, with `weight` (n_in, n_out) and `bias` (n_out,)."""
 
@@ -54,7 +54,7 @@ class Linear:
         return linear(x, self.weight, self.bias)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MLP:
     """A multi-layer perceptron: affine layers with an activation between them, and none after the last.
 
@@ -77,6 +77,8 @@ class MLP:
         dtype: Any = "float64",
     ) -> MLP:
         """Return a network of the given widths, input and output included."""
+        if len(widths) < 2:
+            raise ValueError(f"widths is {widths}; expected at least two, of the input and the output")
         generator = backend.default_rng(rng)
         pairs = itertools.pairwise(widths)
         return cls(tuple(Linear.create(n_in, n_out, rng=generator, dtype=dtype) for n_in, n_out in pairs), activation)

@@ -105,7 +105,7 @@ def _solve_triangular(a: Array, b: Array, trans: int, lower: bool) -> Array:
         return one(a, b)
     a, b = _aligned(a, b)
     batch, n = a.shape[:-2], a.shape[-1]
-    if math.prod(batch) > n:  # many small systems: neither SciPy nor every CuPy has a batched one, but both have LU
+    if not 1 <= math.prod(batch) <= n:  # many small systems: only LU comes in batches, in SciPy and CuPy alike
         a = _triangle(a, lower)
         return numpy.linalg.solve(_t(a) if trans else a, b)
     return numpy.stack([one(a[i], b[i]) for i in numpy.ndindex(*batch)]).reshape(b.shape)

@@ -46,10 +46,23 @@ def expected_bound(bound: Callable[[Array], Array], log_joint: Array, log_q: Arr
         log p(x, z) and log q(z) for each of the S states, shape (S,); q sums to one.
     n_samples
         K. There are S^K tuples.
+
+    Raises
+    ------
+    ValueError
+        q does not sum to one, there are too many tuples, or `bound` does not return (N,).
     """
+    total = float(np.exp(stop_gradient(log_q)).sum())
+    if not abs(total - 1.0) <= 1e-5:
+        raise ValueError(f"q sums to {total:.6g}; expected 1: subtract logsumexp(log_q)")
+    drawn = stop_gradient(log_q) > -np.inf  # a state that q never draws is in no tuple
+    log_q, log_w = log_q[drawn], log_joint[drawn] - log_q[drawn]
     tuples = namespace(log_q).asarray(all_tuples(len(log_q), n_samples))
     probability = np.exp(log_q[tuples].sum(axis=0))
-    return (probability * bound((log_joint - log_q)[tuples])).sum()
+    value = bound(log_w[tuples])
+    if value.shape != probability.shape:
+        raise ValueError(f"bound gave shape {value.shape} for log_w {tuples.shape}; expected {probability.shape}")
+    return (probability * value).sum()
 
 
 class AllTuples:

@@ -24,8 +24,8 @@ def arrays(shape: int | tuple[int, ...], limit: float = 3.0) -> st.SearchStrateg
     return hnp.arrays(numpy.float64, shape, elements=reals(limit))
 
 
-def log_weight_arrays(max_samples: int = 6, max_data: int = 3, limit: float = 700.0) -> st.SearchStrategy[Any]:
-    """Finite log weights of shape (K, N), as far out as exp allows: overflow and underflow included."""
+def log_weight_arrays(max_samples: int = 6, max_data: int = 3, limit: float = 800.0) -> st.SearchStrategy[Any]:
+    """Finite log weights of shape (K, N), so far out that exp overflows above and underflows below."""
     return st.tuples(st.integers(1, max_samples), st.integers(1, max_data)).flatmap(lambda shape: arrays(shape, limit))
 
 

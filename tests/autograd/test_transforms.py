@@ -145,6 +145,14 @@ class TestGrad:
         assert (a.tolist(), b.tolist(), c.tolist()) == ([106.0, 105.0], [0.0, 0.0], [-99.0, -99.0])
         assert x.tolist() == [1.0, 1.0]
 
+    def test_a_sum_of_parts_is_not_added_into_what_is_shared(self):
+        def f(a, b):
+            part = a[0] + a[1]
+            return np.sum((a + b) * 3.0) + part
+
+        a, b = grad(f, (0, 1))(numpy.ones(2), numpy.ones(2))
+        assert (a.tolist(), b.tolist()) == ([4.0, 4.0], [3.0, 3.0])
+
     def test_the_value_and_the_gradient_may_be_the_input(self):
         x = numpy.array(2.0)
         value, slope = value_and_grad(lambda x: x)(x)
@@ -209,6 +217,14 @@ class TestVjp:
         (x,) = vjp(lambda x: x, numpy.zeros(2))[1](v)
         x += 1.0
         assert v.tolist() == [1.0, 1.0]
+
+    def test_a_cotangent_is_not_written_to(self):
+        v = numpy.ones(2)
+        (x,) = vjp(lambda x: (x, x[0], x[:1]), numpy.zeros(2))[1]((v, 1.0, numpy.ones(1)))
+        assert (x.tolist(), v.tolist()) == ([3.0, 1.0], [1.0, 1.0])
+
+    def test_a_value_returned_twice_has_both_cotangents(self):
+        assert vjp(lambda x: (x, x), 1.0)[1]((2.0, 3.0)) == (5.0,)
 
     def test_a_cotangent_of_another_shape_is_refused(self):
         _, pullback = vjp(lambda x: x, numpy.ones(2))

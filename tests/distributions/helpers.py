@@ -65,6 +65,17 @@ class Nodes(numpy.random.Generator):
         return self.nodes.reshape(size).astype(dtype)
 
 
+class Uniforms(numpy.random.Generator):
+    """A "generator" whose uniform draws on [0, 1) are all the least of them, or all the greatest."""
+
+    def __init__(self, *, greatest: bool) -> None:
+        super().__init__(numpy.random.PCG64(0))
+        self.greatest = greatest
+
+    def random(self, size=None, dtype=float, out=None):
+        return numpy.full(size, 1.0 - numpy.finfo(dtype).epsneg if self.greatest else 0.0, dtype=dtype)
+
+
 def assert_of(xp: Any, x: Any) -> None:
     """Assert that `x` is an array of `xp` (or a number, as NumPy makes of arrays without axes)."""
     assert isinstance(x, type(xp.ones(1)) if xp is not numpy else numpy.ndarray | numpy.floating), type(x)

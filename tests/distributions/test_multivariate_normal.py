@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import minilvm.numpy as np
 from minilvm.autograd import check_grads, grad
 from minilvm.backend import to_numpy
-from minilvm.distributions import Independent, MultivariateNormal, Normal
+from minilvm.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 from tests.distributions.helpers import Nodes, assert_dtype, assert_of, real_arrays
 from tests.statistics import assert_drawn_from, assert_no_common_sign
 
@@ -220,6 +220,8 @@ def test_a_step_above_the_diagonal_changes_nothing():
         lambda law: law.precision_matrix,
         lambda law: law.variance,
         lambda law: law.entropy(),
+        lambda law: kl_divergence(law, MultivariateNormal(numpy.ones(2), scale_tril=2.0 * I)),
+        lambda law: kl_divergence(MultivariateNormal(numpy.ones(2), scale_tril=2.0 * I), law),
     ):
         assert_array_equal(f(law), f(spoiled))
         assert grad(lambda law, f=f: f(law).sum())(law).scale_tril[0, 1] == 0.0

@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
-from minilvm.distributions import Categorical, Independent, Normal
+from minilvm.autograd import grad
+from minilvm.distributions import Categorical
 from minilvm.estimators import elbo, elbo_entropy_form, elbo_kl_form, eubo, iwae, log_weights
 from minilvm.models import VAE, diagonal_normal
-from minilvm.nn import MLP
+from minilvm.nn import MLP, Linear
 from minilvm.testing import (
     assert_lower_bound,
     assert_per_draw_order,
+    assert_unbiased,
     expected_bound,
     gaussian_mixtures,
     log_tables,
@@ -63,6 +65,12 @@ def test_iwae_rises_with_k_from_the_elbo_towards_log_p(tables):
     assert abs(rungs[0] - expected_bound(elbo, log_joint, log_q, 3)) <= slack
     assert all(low <= high + slack for low, high in itertools.pairwise(rungs))
     assert rungs[-1] <= np.logsumexp(log_joint) + slack
+
+
+@given(log_tables(), K)
+def test_the_exponential_of_iwae_is_unbiased_for_p(tables, n_samples):
+    """So it is no other number between the ELBO and log p(x), which all the laws above would let pass."""
+    assert_unbiased(iwae, *tables, n_samples, rtol=1e-9)
 
 
 @given(log_tables(), K)
@@ -143,17 +151,26 @@ def test_forms_refuse_a_guide_that_cannot_be_differentiated():
         elbo_entropy_form(model, Categorical(probs=numpy.ones(3) / 3), x, rng=0)
 
 
+FLAT = VAE(MLP((Linear(numpy.zeros((2, 4)), numpy.zeros(4)),)), 2)  # a decoder that ignores z
+
+
 def test_the_kl_form_has_no_variance_where_the_decoder_ignores_z():
     _, x = small_vae()
-    flat = VAE(lambda z: z[..., :1] * 0.0 + numpy.zeros(4), 2)
-    prior = Independent(Normal(numpy.zeros(2), numpy.ones(2)), 1)
-    values = elbo_kl_form_of(flat, prior, x)
+    values = elbo_kl_form(FLAT, FLAT.prior, x, 3, rng=0)
     numpy.testing.assert_allclose(values, 4 * numpy.log(0.5), rtol=1e-14)
 
 
-def elbo_kl_form_of(model, q, x):
-    class WithFloatPrior:
-        prior = q
-        likelihood = staticmethod(model.likelihood)
+def test_what_is_in_closed_form_is_differentiated():
+    """Where the decoder ignores z, all the slope is that of −KL, or that of the entropy and of E[log p(z)], drawn."""
+    _, x = small_vae()
+    rows = numpy.random.default_rng(0).standard_normal((3, 4))
+    mean, deviation = rows[:, :2], numpy.exp(rows[:, 2:])
 
-    return elbo_kl_form(WithFloatPrior(), q, x, 3, rng=0)
+    def slope(form):
+        return grad(lambda rows: form(FLAT, diagonal_normal(rows), x, 5, rng=0).sum())(rows)
+
+    in_kl = numpy.concatenate([-mean, 1.0 - deviation**2], axis=1)
+    z = diagonal_normal(rows).sample((5,), rng=0)
+    in_entropy = numpy.concatenate([-z.mean(axis=0), 1.0 - (z * (z - mean)).mean(axis=0)], axis=1)
+    numpy.testing.assert_allclose(slope(elbo_kl_form), in_kl, rtol=1e-10)
+    numpy.testing.assert_allclose(slope(elbo_entropy_form), in_entropy, rtol=1e-10)

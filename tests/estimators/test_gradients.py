@@ -1,5 +1,7 @@
 """Gradient estimators, by their exact expectation over all tuples of draws."""
 
+import itertools
+
 import numpy
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ import minilvm.numpy as np
 from minilvm.autograd import grad, stop_gradient
 from minilvm.distributions import Bernoulli, Independent, Normal
 from minilvm.estimators import expectation
+from minilvm.models import SigmoidBeliefNetwork
 from minilvm.testing import expected_estimate, sigmoid_belief_networks
 from minilvm.testing.strategies import arrays
 
@@ -55,6 +58,57 @@ def test_the_score_function_is_unbiased(problem, n_samples, baseline):
     numpy.testing.assert_allclose(found, exact_gradient(*problem), rtol=1e-9, atol=1e-9)
 
 
+def of_its_own(phi):
+    """r(z, φ) = cos(φ₀ z₀ + z₁) + φ₁² z₀: here E_q[∇ r], the second term of N12, is not zero."""
+    return lambda z: np.cos(phi[0] * z[..., 0] + z[..., 1]) + phi[1] ** 2 * z[..., 0]
+
+
+@pytest.mark.parametrize("baseline", ["none", "leave_one_out"])
+def test_an_integrand_that_depends_on_the_parameters_adds_its_own_slope(baseline):
+    phi, step = numpy.array([0.3, -0.7]), 1e-6
+
+    def enumerated(phi):
+        p = 1.0 / (1.0 + numpy.exp(-phi))
+        states = numpy.array(list(itertools.product([0.0, 1.0], repeat=2)))
+        return (numpy.where(states == 1, p, 1 - p).prod(axis=1) * of_its_own(phi)(states)).sum()
+
+    exact = [(enumerated(phi + e) - enumerated(phi - e)) / (2 * step) for e in step * numpy.eye(2)]
+    how = {"estimator": "score_function", "baseline": baseline, "rng": 0}
+    sampled = grad(lambda p: expected_estimate(lambda q: expectation(of_its_own(p), q, 3, **how), law(p), 3))(phi)
+    summed = grad(lambda p: expectation(of_its_own(p), law(p), estimator="exact"))(phi)
+    numpy.testing.assert_allclose(sampled, exact, rtol=1e-7)
+    numpy.testing.assert_allclose(summed, exact, rtol=1e-7)
+
+
+def test_leaving_one_out_of_a_constant_leaves_nothing():
+    """Any multiple of the baseline would be unbiased; that of one is the one that takes a constant away."""
+
+    def mean(logits):
+        return expectation(
+            lambda z: numpy.full(z.shape[:1], 7.0), law(logits), 5, estimator="score_function", baseline="leave_one_out"
+        )
+
+    numpy.testing.assert_array_equal(grad(mean)(numpy.array([0.3, -1.0])), 0.0)
+
+
+def test_what_q_never_draws_counts_for_nothing():
+    """At a certain q the ELBO is log p(x, z) of the one z that it draws, whatever the log of its zeros."""
+    model = SigmoidBeliefNetwork.random(2, 3, rng=0)
+    x, z = numpy.array([[1.0, 0.0, 1.0]]), numpy.array([0.0, 1.0])
+    q = Independent(Bernoulli(probs=z), 1)
+    with numpy.errstate(invalid="ignore"):
+        bound = expectation(lambda z: model.log_joint(x, z[:, None])[:, 0] - q.log_prob(z), q, estimator="exact")
+    numpy.testing.assert_allclose(bound, model.log_joint(x, z[None, None])[0, 0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("estimator", ["reparameterization", "score_function", "exact"])
+def test_an_integrand_of_another_shape_is_refused_and_not_broadcast(estimator):
+    q = Normal(numpy.zeros(3), 1.0) if estimator == "reparameterization" else Bernoulli(logits=numpy.zeros(3))
+    for r in (lambda z: z.sum(axis=1), lambda z: z[..., None]):
+        with pytest.raises(ValueError, match=r"r gave shape .* expected \((3|2), 3\)"):
+            expectation(r, q, 3, estimator=estimator, rng=0)
+
+
 def baseline_with_its_own_sample(r, q, n_samples):
     z = q.sample((n_samples,), rng=0)
     value, log_q = r(z), q.log_prob(z)
@@ -77,8 +131,6 @@ def test_a_baseline_with_its_own_sample_shrinks_the_gradient_by_exactly_one_in_k
 @pytest.mark.parametrize("fault", [baseline_with_its_own_sample, no_score_term])
 def test_biased_gradients_are_seen(fault):
     rng = numpy.random.default_rng(0)
-    from minilvm.models import SigmoidBeliefNetwork
-
     model = SigmoidBeliefNetwork.random(2, 3, rng=rng)
     x, logits = numpy.array([[1.0, 0.0, 1.0]]), numpy.array([0.3, -0.5])
     found, exact = expected_gradient(fault, model, x, logits, 2), exact_gradient(model, x, logits)
@@ -115,6 +167,8 @@ def test_unsound_requests_are_refused_with_the_way_out():
         expectation(r, q, 2, estimator="reparameterization", rng=0)
     with pytest.raises(ValueError, match="at least 2"):
         expectation(r, q, 1, estimator="score_function", baseline="leave_one_out", rng=0)
+    with pytest.raises(ValueError, match="baseline is 'loo'; expected \"none\""):
+        expectation(r, q, 2, estimator="score_function", baseline="loo", rng=0)
     with pytest.raises(ValueError, match="n_samples is 0"):
         expectation(r, q, 0, estimator="score_function", rng=0)
     with pytest.raises(ValueError, match='expected "reparameterization"'):

@@ -2,7 +2,7 @@ import itertools
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minilvm.estimators import exact_log_marginal, importance_sampling, log_weights, naive_monte_carlo
@@ -89,6 +89,7 @@ def test_naive_monte_carlo_from_the_prior_weighs_by_the_likelihood():
 
 
 @given(log_tables(max_states=3), st.integers(1, 4), st.sampled_from([0.01, 0.1, 0.5]))
+@example((numpy.array([0.0, -700.0]), numpy.log([0.2, 0.8])), 1, 0.1)  # one weight in five is 5: all of log δ is due
 def test_the_lower_limit_is_above_log_p_no_more_often_than_it_says(tables, n_samples, delta):
     """Markov's inequality (N19), as the exact probability over all tuples of draws."""
     from minilvm.testing import expected_bound
@@ -102,9 +103,21 @@ def test_the_lower_limit_is_above_log_p_no_more_often_than_it_says(tables, n_sam
     assert expected_bound(too_high, log_joint, log_q, n_samples) <= delta + 1e-12
 
 
-def test_all_weights_zero_is_minus_infinity_without_a_warning():
+def test_all_weights_zero_is_minus_infinity_without_a_warning_or_a_claim_to_certainty():
     estimate = importance_sampling(numpy.full((4, 2), -numpy.inf))
     assert (estimate.log_p == -numpy.inf).all()
+    assert numpy.isnan(estimate.standard_error).all()
+
+
+def test_one_weight_says_nothing_of_its_error():
+    assert numpy.isnan(importance_sampling(numpy.zeros((1, 2))).standard_error).all()
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "prior"])
+def test_every_datum_has_draws_of_its_own(proposal):
+    model = SigmoidBeliefNetwork.random(6, 4, rng=0)
+    log_p = naive_monte_carlo(model, numpy.ones((20, 4)), 3, rng=0, proposal=proposal).log_p
+    assert len(set(log_p.tolist())) > 10
 
 
 def test_refusals():

@@ -18,6 +18,11 @@ def test_logmeanexp_is_the_log_of_the_mean(log_w):
     )
 
 
+@given(log_weight_arrays())
+def test_logmeanexp_over_another_axis_is_that_of_the_transpose(log_w):
+    numpy.testing.assert_array_equal(logmeanexp(log_w, axis=1), logmeanexp(numpy.ascontiguousarray(log_w.T)))
+
+
 def test_logmeanexp_at_the_edges():
     assert logmeanexp(numpy.full((3, 1), -numpy.inf)) == -numpy.inf
     assert logmeanexp(numpy.array([[1e4], [-numpy.inf]])) == 1e4 - numpy.log(2.0)
@@ -68,6 +73,17 @@ def test_refusals():
 
     with pytest.raises(ValueError, match=r"sample 1, datum \(2,\) is nan"):
         log_weights(Broken(), model.prior, x, 2, rng=0)
+
+    class Infinite:
+        def __init__(self, value):
+            self.value = value
+
+        def log_joint(self, x, z):
+            return numpy.full(z.shape[:2], self.value)
+
+    with pytest.raises(ValueError, match=r"sample 0, datum \(0,\) is inf"):
+        log_weights(Infinite(numpy.inf), model.prior, x, 2, rng=0)
+    assert (log_weights(Infinite(-numpy.inf), model.prior, x, 2, rng=0) == -numpy.inf).all()  # an impossible z may be
 
     class Summed:
         def log_joint(self, x, z):

@@ -52,7 +52,7 @@ def objective(parameters, kind, x, pseudocount):
     """log p(x | θ) + log prior in free coordinates: any θ is feasible, so at a maximum the gradient is zero."""
     if kind is BernoulliMixture:
         model = BernoulliMixture(np.softmax(parameters["logits"]), np.special.expit(parameters["probs"]), pseudocount)
-        return np.logsumexp(model.component_log_joint(x), axis=1).sum() + model.log_prior()
+        return np.logsumexp(model.component_log_joint(x), axis=1).sum() + model.log_parameter_prior()
     factor = parameters["factors"]
     covariances = np.matmul(factor, np.swapaxes(factor, 1, 2))
     model = MixtureOfGaussians(np.softmax(parameters["logits"]), parameters["means"], covariances)
@@ -125,7 +125,7 @@ def test_old_faithful_to_all_published_digits():
 def test_the_bound_does_not_lag_the_parameters(problem):
     model, x = problem
     result = fit_em(model, x, max_iter=3, tol=-1.0)
-    log_prior = result.model.log_prior() if hasattr(result.model, "log_prior") else 0.0
+    log_prior = result.model.log_parameter_prior() if hasattr(result.model, "log_parameter_prior") else 0.0
     assert len(result.lower_bounds) == 4
     numpy.testing.assert_allclose(result.lower_bounds[-1], result.model.log_marginal(x).sum() + log_prior, rtol=1e-12)
 
@@ -143,7 +143,7 @@ def test_free_energy_is_below_log_p_by_the_kl_and_meets_it_after_an_e_step(probl
     assert (gap >= -1e-9 * (1 + abs(log_marginal))).all()
 
 
-@given(gaussian_problems())
+@given(problems)
 def test_statistics_add_over_parts_of_the_data(problem):
     model, x = problem
     responsibilities, _ = e_step(model, x)
@@ -189,6 +189,7 @@ def nan_in(x):
         (lambda x: x.tolist(), TypeError, "numpy.asarray"),
         (lambda x: x.astype(str), ValueError, "expected real numbers"),
         (lambda x: x + 1j, ValueError, "expected real numbers"),
+        (lambda x: x.astype("float16"), ValueError, "float16; expected real numbers, of single or double precision"),
     ],
 )
 def test_bad_data_are_refused_at_the_door(data, error, message):
@@ -196,6 +197,14 @@ def test_bad_data_are_refused_at_the_door(data, error, message):
     start = MixtureOfGaussians.initialise(x, 2, rng=0)
     with pytest.raises(error, match=message):
         fit_em(start, data(x))
+
+
+def test_integers_are_fitted_as_the_numbers_they_are():
+    """Eight-bit colours: a difference of two, in eight bits, would wrap."""
+    rng = numpy.random.default_rng(0)
+    colours = numpy.concatenate([rng.integers(20, 90, (50, 3)), rng.integers(150, 250, (50, 3))])
+    fits = [fit_em(MixtureOfGaussians.initialise(x, 2, rng=0), x) for x in (colours.astype("uint8"), colours * 1.0)]
+    numpy.testing.assert_allclose(fits[0].lower_bounds, fits[1].lower_bounds, rtol=1e-12)
 
 
 def test_bad_starts_are_refused():
@@ -206,6 +215,8 @@ def test_bad_starts_are_refused():
         MixtureOfGaussians.initialise(x, 0, rng=0)
     with pytest.raises(ValueError, match="linearly dependent"):
         MixtureOfGaussians.initialise(numpy.stack([x[:, 0], 3.0 * x[:, 0] + 1.0], axis=1), 2, rng=0)
+    with pytest.raises(ValueError, match="max_iter is -1"):
+        fit_em(MixtureOfGaussians.initialise(x, 2, rng=0), x, max_iter=-1)
     with pytest.raises(ValueError, match=r"x\[:, 1\] is constant"):
         MixtureOfGaussians.initialise(numpy.stack([x[:, 0], numpy.ones(272)], axis=1), 2, rng=0)
 
@@ -220,3 +231,41 @@ def test_a_collapsing_component_ends_in_a_clear_error_not_in_nan():
     duplicates = numpy.repeat(x[:3], 20, axis=0)
     with pytest.raises(ValueError, match="has collapsed"):
         fit_em(MixtureOfGaussians.initialise(duplicates, 2, rng=0), duplicates)
+
+
+def test_convergence_is_judged_per_datum_and_running_out_of_steps_is_none():
+    x = load_old_faithful()
+    start = MixtureOfGaussians.initialise(x, 2, rng=0)
+    once, ten_times = (fit_em(start, data, tol=1e-4) for data in (x, numpy.concatenate([x] * 10)))
+    assert (once.converged, len(once.lower_bounds)) == (True, len(ten_times.lower_bounds))
+    rises = numpy.diff(once.lower_bounds)
+    assert rises[-1] < 1e-4 * len(x) <= rises[-2]
+    assert not fit_em(start, x, max_iter=3).converged
+
+
+def test_data_are_checked_before_any_model_sees_them():
+    class Unsuspecting:
+        def component_log_joint(self, x):
+            raise AssertionError("reached")
+
+    with pytest.raises(ValueError, match=r"x\[0, 0\] is nan"):
+        fit_em(Unsuspecting(), numpy.array([[numpy.nan]]))
+
+
+def test_a_datum_that_no_component_can_make_is_refused_by_name_and_not_fitted_as_nan():
+    x = numpy.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    never = BernoulliMixture(numpy.full(2, 0.5), numpy.array([[0.0, 0.5], [0.0, 0.9]]), 0.0)
+    far = MixtureOfGaussians(numpy.ones(1), numpy.zeros((1, 2)), 1e-320 * numpy.eye(2)[None])
+    for model in (never, far):
+        with pytest.raises(ValueError, match=r"x\[[01]\] has probability 0"), numpy.errstate(all="ignore"):
+            fit_em(model, x)
+
+
+def test_free_energy_forgives_a_component_that_cannot_have_made_a_datum_and_is_not_held_to_have():
+    """0 · log 0 = 0 on both sides of log p(x, z) − log q; but q > 0 where p = 0 is infinitely wrong."""
+    model = BernoulliMixture(numpy.full(2, 0.5), numpy.array([[0.0, 1.0], [0.5, 0.5]]), 0.0)
+    x = numpy.array([[1.0, 1.0], [0.0, 1.0]])
+    q, log_marginal = e_step(model, x)
+    numpy.testing.assert_array_equal(q[0], [0.0, 1.0])
+    numpy.testing.assert_allclose(free_energy(model, x, q), log_marginal, rtol=1e-12)
+    assert free_energy(model, x, numpy.full((2, 2), 0.5))[0] == -numpy.inf

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy
 import pytest
 from hypothesis import given
@@ -59,6 +62,36 @@ def test_a_step_keeps_dtypes_and_leaves_old_parameters_and_gradients_alone():
         tree.map(numpy.testing.assert_array_equal, gradient, before)
 
 
+def test_adam_steps_from_the_parameters_it_is_given_whatever_was_done_to_them_since():
+    params, g, adam = {"w": numpy.zeros(2)}, {"w": numpy.ones(2)}, Adam(lr=0.1)
+    state = adam.init(params)
+    for start in (5.0, 9.0):  # after init, and after a step
+        params["w"] = numpy.full(2, start)
+        params, state = adam.step(params, g, state)
+        numpy.testing.assert_allclose(params["w"], start - 0.1, rtol=1e-6)
+    params["w"] *= 2.0
+    numpy.testing.assert_allclose(adam.step(params, g, state)[0]["w"], 17.7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kept", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])  # noqa: S301  our own
+def test_adam_goes_on_from_a_copy_as_from_the_original(kept):
+    g, adam = {"w": numpy.ones(2)}, Adam(lr=0.1)
+    both = adam.step({"w": numpy.zeros(2)}, g, adam.init({"w": numpy.zeros(2)}))
+    params, state = kept(both)
+    params["w"] += 7.0  # in place: what is stepped from are the parameters, not what a buffer remembers of them
+    moved, state = adam.step(params, g, state)
+    expected, original = adam.step(both[0], g, both[1])
+    numpy.testing.assert_allclose(moved["w"], expected["w"] + 7.0, rtol=1e-12)
+    assert state.count == original.count == 2
+
+
+def test_adam_refuses_what_is_no_parameter():
+    with pytest.raises(TypeError, match="floating-point"):
+        Adam().init([len])
+    with pytest.raises(TypeError, match="floating-point"):
+        Adam().init([numpy.arange(3)])
+
+
 def test_sgd_goes_down_the_gradient():
     moved, _ = SGD(0.1).step([numpy.array([1.0])], [numpy.array([2.0])], None)
     numpy.testing.assert_allclose(moved[0], 0.8)
@@ -70,3 +103,27 @@ def test_a_gradient_of_another_structure_is_refused():
         SGD().step(params, {"v": numpy.ones(2)}, None)
     with pytest.raises(ValueError, match=r"grads has a leaf of shape \(3,\)"):
         Adam().step(params, {"w": numpy.ones(3)}, Adam().init(params))
+
+
+def test_defaults_are_those_of_the_paper():
+    assert Adam() == Adam(lr=1e-3, betas=(0.9, 0.999), eps=1e-8)
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+def test_a_learning_rate_from_a_numpy_sweep_does_not_change_the_precision(make):
+    params = [numpy.ones(3, "float32")]
+    for lr in numpy.logspace(-3, -1, 2):
+        optimizer = make(lr)
+        assert optimizer.step(params, params, optimizer.init(params))[0][0].dtype == numpy.float32
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), Adam(0.1)])
+def test_what_was_returned_is_nobody_elses(optimizer):
+    """A tree of a single leaf needs no gathering: neither may it be written to, nor what an earlier step returned."""
+    start, g = [numpy.ones(3)], [numpy.ones(3)]
+    one, state = optimizer.step(start, g, optimizer.init(start))
+    kept = one[0].copy()
+    two, _ = optimizer.step(one, g, state)
+    numpy.testing.assert_array_equal(one[0], kept)
+    numpy.testing.assert_array_equal(start[0], 1.0)
+    assert not any(numpy.shares_memory(a[0], b[0]) for a, b in [(start, one), (one, two), (g, one), (g, two)])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from minilvm.inference import fit_em
 from minilvm.models import BernoulliMixture
+from minilvm.models.bernoulli_mixture import BernoulliStatistics
 
 
 def models(seed, n_components, n_features):
@@ -53,9 +54,53 @@ def test_maximum_likelihood_may_end_at_certainty_and_never_in_nan(seed):
     assert result.model.log_marginal(numpy.zeros((1, 4))) == -numpy.inf
 
 
+def test_grey_levels_are_refused_with_the_way_out():
+    x = numpy.array([[1.0, 0.0], [0.0, 0.3]])
+    with pytest.raises(ValueError, match=r"x\[1, 1\] is 0.3; expected 0 or 1.*binarize"):
+        BernoulliMixture.initialise(x, 1, rng=0)
+    with pytest.raises(ValueError, match="expected 0 or 1"):
+        models(0, 2, 2).log_marginal(x)
+
+
 def test_a_component_without_data_is_refused_where_nothing_says_what_it_should_be():
     x = numpy.array([[1.0, 0.0], [0.0, 1.0]])
     model = BernoulliMixture.initialise(x, 2, rng=0, pseudocount=0.0)
     nobodys = model.statistics(x, numpy.array([[1.0, 0.0], [1.0, 0.0]]))
     with pytest.raises(ValueError, match="component 1"):
         model.m_step(nobodys)
+
+
+def test_a_start_gives_every_component_a_datum_of_its_own_and_an_equal_share():
+    x = numpy.eye(4)
+    start = BernoulliMixture.initialise(x, 3, rng=0)
+    numpy.testing.assert_allclose(start.weights, 1 / 3)
+    nearest = start.probs.argmax(axis=1)
+    assert len(set(nearest.tolist())) == 3
+    numpy.testing.assert_allclose(start.probs, 0.25 + 0.25 / 4 + 0.25 * x[nearest])
+
+
+@given(st.integers(0, 2**32), st.integers(1, 3))
+def test_certain_pixels_are_certain_either_way(seed, n_components):
+    """x_d = 0 where p_d = 1, and x_d = 1 where p_d = 0, are impossible; the other two cost nothing."""
+    rng = numpy.random.default_rng(seed)
+    probs = rng.choice([0.0, 1.0, 0.3], (n_components, 3))
+    model = BernoulliMixture(rng.dirichlet(numpy.ones(n_components)), probs, 0.0)
+    x = numpy.array(list(itertools.product([0.0, 1.0], repeat=3)))
+    p = numpy.where(x[:, None, :] == 1.0, probs, 1.0 - probs).prod(axis=2) @ model.weights
+    numpy.testing.assert_allclose(numpy.exp(model.log_marginal(x)), p, rtol=1e-12)
+
+
+def test_probabilities_that_rounding_puts_past_their_range_are_put_back():
+    counts, sums = numpy.array([3.0]), numpy.array([[numpy.nextafter(3.0, 4.0), 3.0, 1.0]])
+    for pseudocount in (0.0, 1e-30):
+        start = BernoulliMixture(numpy.ones(1), numpy.full((1, 3), 0.5), pseudocount)
+        fitted = start.m_step(BernoulliStatistics(counts, sums))
+        assert (fitted.probs <= 1.0).all()
+        assert numpy.isfinite(fitted.log_parameter_prior())
+        assert numpy.isfinite(fitted.log_marginal(numpy.ones((1, 3))))
+
+
+@pytest.mark.parametrize("pseudocount", [-1.0, numpy.nan, numpy.inf])
+def test_a_pseudocount_that_counts_nothing_is_refused(pseudocount):
+    with pytest.raises(ValueError, match=f"pseudocount is {pseudocount}; expected"):
+        BernoulliMixture.initialise(numpy.eye(2), 1, rng=0, pseudocount=pseudocount)

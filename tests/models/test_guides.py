@@ -1,9 +1,10 @@
 import numpy
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minilvm.autograd import grad
-from minilvm.models import AmortizedGuide, PerDatapointGuide, bernoulli, diagonal_normal
+from minilvm.models import AmortizedGuide, PerDatapointGuide, diagonal_normal, factorised_bernoulli
 from minilvm.nn import MLP
 
 
@@ -27,8 +28,13 @@ def test_a_table_and_the_network_that_writes_it_are_the_same_guide():
 
 
 def test_only_the_rows_asked_for_receive_gradient():
-    guide = PerDatapointGuide(numpy.zeros((4, 2)), bernoulli)
+    guide = PerDatapointGuide(numpy.zeros((4, 2)), factorised_bernoulli)
     x, index = numpy.zeros((2, 1)), numpy.array([2, 0])
     gradient = grad(lambda g: g(x, index).log_prob(numpy.ones((2, 2))).sum())(guide)
     numpy.testing.assert_allclose(gradient.table, [[0.5, 0.5], [0.0, 0.0], [0.5, 0.5], [0.0, 0.0]])
-    assert gradient.law is bernoulli
+    assert gradient.law is factorised_bernoulli
+
+
+def test_an_odd_number_of_columns_is_no_diagonal_normal():
+    with pytest.raises(ValueError, match=r"shape \(2, 3\); expected \(N, 2L\)"):
+        diagonal_normal(numpy.zeros((2, 3)))

@@ -8,6 +8,7 @@ from minilvm.autograd import check_grads, grad
 from minilvm.estimators import exact_log_marginal
 from minilvm.inference import e_step, free_energy
 from minilvm.models import MixtureOfGaussians
+from minilvm.models.mixture_of_gaussians import GaussianStatistics
 from minilvm.testing import gaussian_mixtures
 
 seeds = st.integers(0, 2**32)
@@ -69,6 +70,11 @@ def test_derivatives_of_the_log_marginal():
     check_grads(log_p, [model.means, numpy.array(1.3)])
 
 
+def test_weights_are_normalised_as_the_prior_normalises_them():
+    model = MixtureOfGaussians(numpy.array([1.0, 3.0]), numpy.zeros((2, 1)), numpy.ones((2, 1, 1)))
+    numpy.testing.assert_allclose(model.log_marginal(numpy.zeros((1, 1))), scipy.stats.norm.logpdf(0.0))
+
+
 def test_initial_means_are_points_of_the_data_and_spread():
     rng = numpy.random.default_rng(0)
     centres = numpy.array([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]])
@@ -79,7 +85,47 @@ def test_initial_means_are_points_of_the_data_and_spread():
     assert sorted(nearest) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("z", [-1, 2])
+def test_a_component_that_does_not_exist_is_refused(z):
+    model = MixtureOfGaussians(numpy.ones(2) / 2, numpy.zeros((2, 1)), numpy.ones((2, 1, 1)))
+    with pytest.raises(ValueError, match="outside 0 … 1"):
+        model.log_joint(numpy.zeros((3, 1)), numpy.full((1, 3), z))
+
+
 def test_data_of_other_width_are_refused():
     model = MixtureOfGaussians(numpy.ones(1), numpy.zeros((1, 2)), numpy.eye(2)[None])
     with pytest.raises(ValueError, match=r"expected \(N, 2\) to match the model"):
         model.log_marginal(numpy.zeros((3, 4)))
+
+
+@given(gaussian_mixtures(), seeds)
+def test_one_m_step_is_the_weighted_mean_and_covariance(model, seed):
+    """Of one step: at the end of EM even a covariance about the old mean is right, since by then the mean rests."""
+    x = points(model, seed, n=20)
+    responsibilities = numpy.random.default_rng(seed).dirichlet(numpy.ones(len(model.weights)), len(x))
+    fitted = model.m_step(model.statistics(x, responsibilities))
+    numpy.testing.assert_allclose(fitted.weights, responsibilities.mean(axis=0), rtol=1e-12)
+    for r, mean, covariance in zip(responsibilities.T, fitted.means, fitted.covariances, strict=True):
+        numpy.testing.assert_allclose(mean, numpy.average(x, axis=0, weights=r), rtol=1e-9, atol=1e-9)
+        expected = numpy.atleast_2d(numpy.cov(x.T, aweights=r, ddof=0))
+        numpy.testing.assert_allclose(covariance, expected, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_initial_means_lie_in_different_clusters_and_care_for_no_unit(seed):
+    centres = numpy.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    rng = numpy.random.default_rng(seed)
+    x = centres[rng.permutation(numpy.arange(80) % 4)] + 1e-7 * rng.standard_normal((80, 2))
+    means = MixtureOfGaussians.initialise(x, 4, rng=seed).means
+    assert len({tuple(mean) for mean in means.round()}) == 4
+    units = numpy.array([2.0**20, 2.0**-20])
+    numpy.testing.assert_array_equal(MixtureOfGaussians.initialise(x * units, 4, rng=seed).means, means * units)
+
+
+@pytest.mark.parametrize("ulps", [-8, 0, 8])
+def test_a_variance_that_is_the_rounding_of_zero_has_collapsed_whatever_its_sign(ulps):
+    """In one dimension any variance above 0 is definite; one below has no root, and no warning is due to that."""
+    start = MixtureOfGaussians(numpy.ones(1), numpy.zeros((1, 1)), numpy.ones((1, 1, 1)))
+    second = numpy.array([[[3.0 * (1.0 + ulps * numpy.finfo(float).eps)]]])  # of three points at 1: E[x²] − μ² = 0
+    with pytest.raises(ValueError, match="component 0 has collapsed"):
+        start.m_step(GaussianStatistics(numpy.array([3.0]), numpy.array([[3.0]]), second))

@@ -1,6 +1,7 @@
 import numpy
 import scipy.stats
 
+from minilvm import backend
 from minilvm.models import VAE
 from minilvm.nn import MLP
 
@@ -19,3 +20,11 @@ def test_single_precision_stays_single():
     model = VAE(MLP.create([2, 5, 3], rng=rng, dtype="float32"), 2)
     x, z = numpy.ones((4, 3), "float32"), numpy.zeros((6, 4, 2), "float32")
     assert model.log_joint(x, z).dtype == numpy.float32
+
+
+def test_the_prior_lives_where_the_decoder_does(xp):
+    decoder = MLP.create([2, 3], rng=0)
+    with backend.using("numpy"):  # compute follows the data, whichever backend new arrays go to
+        model = VAE(decoder, 2)
+        assert model.log_joint(xp.ones((4, 3)), xp.zeros((6, 4, 2))).shape == (6, 4)
+        assert all(isinstance(drawn, xp.ndarray) for drawn in model.sample(4, rng=0))

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy
 import pytest
 from hypothesis import given
@@ -58,3 +60,24 @@ def test_weights_start_within_the_glorot_limit_and_fill_it():
 def test_input_of_the_wrong_width_is_refused():
     with pytest.raises(ValueError, match=r"x has shape \(4, 2\); expected \(…, 3\)"):
         Linear.create(3, 5, rng=0)(numpy.zeros((4, 2)))
+
+
+def test_a_network_of_no_layers_is_refused():
+    with pytest.raises(ValueError, match=r"widths is \[3\]; expected at least two"):
+        MLP.create([3], rng=0)
+
+
+def test_one_seed_gives_each_layer_weights_of_its_own():
+    first, second = MLP.create([4, 4, 4], rng=0).layers
+    assert (first.weight != second.weight).all()
+    assert MLP.create([4, 4], rng=0).activation is np.tanh
+
+
+def test_networks_survive_pickling_and_compare_by_identity():
+    network = MLP.create([2, 3, 1], rng=0)
+    again = pickle.loads(pickle.dumps(network))  # noqa: S301 (our own bytes)
+    assert again.activation is np.tanh
+    tree.map(numpy.testing.assert_array_equal, network, again)
+    assert network == network  # noqa: PLR0124
+    assert network != again
+    assert {network: 1}[network] == 1

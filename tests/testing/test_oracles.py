@@ -2,7 +2,15 @@ import numpy
 import pytest
 
 from minilvm.distributions import Bernoulli, Independent
-from minilvm.testing import AllTuples, all_tuples, expected_bound, expected_estimate
+from minilvm.estimators import elbo, iwae
+from minilvm.testing import (
+    AllTuples,
+    all_tuples,
+    assert_lower_bound,
+    assert_unbiased,
+    expected_bound,
+    expected_estimate,
+)
 
 
 def test_tuples_are_all_there_once():
@@ -18,6 +26,18 @@ def test_expectation_of_a_mean_is_the_mean():
         numpy.testing.assert_allclose(expected_bound(lambda w: w.mean(axis=0), log_joint, log_q, k), exact, rtol=1e-12)
 
 
+def test_states_that_q_never_draws_count_for_nothing():
+    """A q without full cover: the ELBO is still a bound, and the estimate of p(x) is no longer unbiased (N6)."""
+    log_joint, log_q = numpy.log([0.02, 0.001, 0.3]), numpy.array([numpy.log(0.5), numpy.log(0.5), -numpy.inf])
+    exact = 0.5 * (numpy.log(0.04) + numpy.log(0.002))
+    numpy.testing.assert_allclose(expected_bound(elbo, log_joint, log_q, 2), exact, rtol=1e-12)
+    assert_lower_bound(iwae, log_joint, log_q, 2)
+    with pytest.raises(AssertionError, match="above"):
+        assert_lower_bound(lambda log_w: iwae(log_w) + 10.0, log_joint, log_q, 2)
+    with pytest.raises(AssertionError, match="expected 1"):
+        assert_unbiased(iwae, log_joint, log_q, 2)
+
+
 def test_a_law_of_all_tuples_has_probability_one_and_the_mean_of_q():
     q = Independent(Bernoulli(probs=numpy.array([0.3, 0.9])), 1)
     law = AllTuples(q, 3)
@@ -31,3 +51,13 @@ def test_refusals():
         all_tuples(1000, 3)
     with pytest.raises(ValueError, match="expected \\(\\)"):
         AllTuples(Bernoulli(probs=numpy.array([0.3, 0.9])), 2)
+    log_q = numpy.log([0.5, 0.5])
+    with pytest.raises(ValueError, match="q sums to 2; expected 1"):
+        expected_bound(elbo, log_q, log_q + numpy.log(2.0), 2)
+    with pytest.raises(ValueError, match=r"shape \(\) for log_w \(2, 4\); expected \(4,\)"):
+        expected_bound(lambda log_w: log_w.mean(), log_q, log_q, 2)
+
+
+def test_all_tuples_of_two_are_not_draws_of_three():
+    with pytest.raises(ValueError, match=r"\(3,\) was asked of all tuples of 2 draws"):
+        AllTuples(Bernoulli(probs=0.3), 2).sample((3,), rng=0)

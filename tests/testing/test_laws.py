@@ -1,0 +1,49 @@
+"""The laws as checks: each must pass what is right, whatever its size, and see what is wrong, whatever its kind."""
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilvm.estimators import elbo, iwae
+from minilvm.testing import assert_lower_bound, assert_per_draw_order, assert_unbiased, laws, log_weight_arrays
+
+TABLES = numpy.log([0.02, 0.3]), numpy.log([0.5, 0.5])
+
+
+def test_a_number_that_is_none_is_no_bound():
+    with pytest.raises(AssertionError, match="nan is above"):
+        assert_lower_bound(lambda log_w: elbo(log_w) * numpy.nan, *TABLES, 2)
+    with pytest.raises(AssertionError, match="nan at K = 2"):
+        assert_unbiased(lambda log_w: elbo(log_w) * numpy.nan, *TABLES, 2)
+    with pytest.raises(AssertionError, match="by nan nats"):
+        assert_per_draw_order(numpy.full((2, 1), numpy.nan))
+
+
+@given(log_weight_arrays(), st.sampled_from([0.0, -1e5, 1e8, -1e12, 1e300]))
+def test_the_order_holds_however_large_the_weights(log_w, offset):
+    """Rounding of 1e8 is 1e-8, and exp of it no longer 1: normalised weights must sum to 1 all the same."""
+    assert_per_draw_order(log_w + offset)
+
+
+def one_column_wrong(log_w):
+    return iwae(log_w) + numpy.array([0.0, 10.0])
+
+
+def shrunk_towards_the_elbo(log_w):
+    """Between the ELBO and IWAE for every K, and yet falling as K grows."""
+    return elbo(log_w) + (iwae(log_w) - elbo(log_w)) / len(log_w) ** 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (one_column_wrong, "iwae is above self-normalised mean"),
+        (shrunk_towards_the_elbo, "leave-one-out iwae is above iwae"),
+        (lambda log_w: elbo(log_w) - 1.0, "elbo is above leave-one-out iwae"),
+    ],
+)
+def test_every_link_of_the_chain_is_looked_at(monkeypatch, fault, message):
+    monkeypatch.setattr(laws, "iwae", fault)
+    with pytest.raises(AssertionError, match=message):
+        assert_per_draw_order(numpy.array([[0.0, 10.0], [0.0, 0.0], [0.0, 0.0]]))
