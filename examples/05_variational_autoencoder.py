@@ -24,7 +24,7 @@ import matplotlib.pyplot as plt
 import numpy
 from tqdm import tqdm
 
-import minilvm.numpy as np
+import minilvm.numpy as np  # not NumPy this time: these functions can be differentiated
 from minilvm import data, plot
 from minilvm.backend import Array
 from minilvm.distributions import Normal, kl_divergence

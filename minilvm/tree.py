@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -128,11 +129,21 @@ def _dataclass(kind: type) -> _Container:
         copy: Any = object.__new__(kind)
         for name in carried:
             put(copy, name, getattr(tree, name))
-        for name, child in zip(data, children, strict=True):
-            put(copy, name, child)
+        if hasattr(copy, "__dict__"):  # all at once
+            copy.__dict__.update(zip(data, children, strict=True))
+        else:
+            for name, child in zip(data, children, strict=True):
+                put(copy, name, child)
         return copy
 
-    return _Container(lambda _: data, lambda tree: [getattr(tree, name) for name in data], rebuild, ".{}")
+    return _Container(lambda _: data, _getter(data), rebuild, ".{}")
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """A fast function from an object to the tuple of these attributes."""
+    if len(names) < 2:
+        return lambda tree: tuple([getattr(tree, name) for name in names])
+    return operator.attrgetter(*names)
 
 
 def _collect(tree: Any, found: list[Any]) -> None:

@@ -87,7 +87,7 @@ def is_floating(x: Any) -> bool:
 
 def broadcast(*shapes: Shape) -> Shape:
     """Return the shape that these broadcast to; `numpy.broadcast_shapes` is slow to see that they are all the same."""
-    return shapes[0] if all(shape == shapes[0] for shape in shapes) else numpy.broadcast_shapes(*shapes)
+    return shapes[0] if shapes.count(shapes[0]) == len(shapes) else numpy.broadcast_shapes(*shapes)
 
 
 def broadcast_shapes(*shapes: Shape) -> Shape | None:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ from minilvm.testing import (
     log_weight_arrays,
     sigmoid_belief_networks,
 )
+from tests.statistics import FALSE_ALARM_RATE
 
 K = st.integers(1, 4)
 
@@ -129,8 +131,8 @@ def small_vae():
     return VAE(MLP.create([2, 5, 4], rng=rng), 2), (rng.random((3, 4)) < 0.5).astype(float)
 
 
-def test_the_three_forms_of_the_elbo_agree_in_expectation_and_differ_in_variance():
-    """Where q is the prior and the likelihood is flat, N15 has no variance at all, and all three are equal."""
+def test_the_three_forms_of_the_elbo_agree_in_expectation():
+    """N7, N8 and N15 are three averages with one mean: by their standard errors, at the suite's false-alarm rate."""
     model, x = small_vae()
     rows = numpy.random.default_rng(1).standard_normal((3, 4))
     q = diagonal_normal(rows)
@@ -139,10 +141,11 @@ def test_the_three_forms_of_the_elbo_agree_in_expectation_and_differ_in_variance
     forms = [elbo(log_w), elbo_entropy_form(model, q, x, n, rng=3), elbo_kl_form(model, q, x, n, rng=4)]
     z = q.sample((n,), rng=5)
     pieces = [log_w, model.log_joint(x, z), model.likelihood(z).log_prob(x)]
+    n_comparisons = 3 * len(x)
+    furthest = scipy.stats.norm.isf(FALSE_ALARM_RATE / n_comparisons / 2.0)
     for i, j in [(0, 1), (0, 2), (1, 2)]:
         error = numpy.sqrt((pieces[i].var(axis=0) + pieces[j].var(axis=0)) / n)
-        # five data-by-pair comparisons at 6.5 standard errors each: a false alarm in 10^10 runs
-        assert (abs(forms[i] - forms[j]) < 6.5 * error).all()
+        assert (abs(forms[i] - forms[j]) < furthest * error).all()
 
 
 def test_forms_refuse_a_guide_that_cannot_be_differentiated():
