@@ -7,6 +7,7 @@ importance weight ``w = p(x, z) / q(z)``. Reading the package from the ground up
 ``backend``          which array library computes: NumPy, or CuPy on a GPU
 ``tree``             functions mapped over nested containers and dataclasses of arrays
 ``tape``             what a traced computation leaves behind, and the walk back over it
+``rules``            how a function learns its derivative: ``primitive``
 ``numpy``            NumPy's functions, each with its derivative beside it
 ``autograd``         functions of functions: ``grad``, ``value_and_grad``, ``vjp``, ``jvp``, ``hessian``
 ``distributions``    probability laws: ``sample``, ``rsample``, ``log_prob``, Kullback-Leibler divergences

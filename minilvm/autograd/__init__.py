@@ -5,7 +5,8 @@ from minilvm.autograd.check import check_grads
 from minilvm.autograd.checkpointing import checkpoint
 from minilvm.autograd.inspection import detect_anomaly, trace
 from minilvm.autograd.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
-from minilvm.tape import Tensor, primitive, stop_gradient
+from minilvm.rules import primitive
+from minilvm.tape import Tensor, stop_gradient
 
 __all__ = [
     "Tensor",

@@ -11,7 +11,8 @@ import numpy
 from minilvm import tree
 from minilvm.autograd.transforms import vjp
 from minilvm.backend import Array
-from minilvm.tape import Tensor, primitive
+from minilvm.rules import primitive
+from minilvm.tape import Tensor
 
 __all__ = ["checkpoint"]
 

@@ -116,8 +116,8 @@ class Distribution(abc.ABC):
         del sample_shape, rng
         raise TypeError(
             f"{type(self).__name__} is not reparameterised: its draws are no smooth function of its parameters. Use "
-            'minilvm.estimators.expectation(..., estimator="score_function"), which is unbiased for any law; or put a '
-            "relaxed law in its place (RelaxedBernoulli, RelaxedOneHotCategorical), which is biased"
+            'minilvm.estimators.expectation(..., estimator="score_function"), which is unbiased for any law; or a '
+            "continuous relaxation of the law, which is biased"
         )
 
     def enumerate_support(self) -> Array:
@@ -129,12 +129,12 @@ class Distribution(abc.ABC):
     @property
     def mean(self) -> Array:
         """E[X], of shape `batch_shape + event_shape`."""
-        self._lacks("mean")
+        self._lacks("mean in closed form")
 
     @property
     def variance(self) -> Array:
         """E[(X − E[X])²] of each element, of shape `batch_shape + event_shape`."""
-        self._lacks("variance")
+        self._lacks("variance in closed form")
 
     @property
     def stddev(self) -> Array:
@@ -144,11 +144,11 @@ class Distribution(abc.ABC):
     @property
     def mode(self) -> Array:
         """The value of greatest density, of shape `batch_shape + event_shape`."""
-        self._lacks("mode")
+        self._lacks("mode in closed form")
 
     def entropy(self) -> Array:
         """Return H(p) = −E[log p(X)] in nats, of shape `batch_shape`."""
-        self._lacks("entropy")
+        self._lacks("entropy in closed form")
 
     # For the laws ----------------------------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class Distribution(abc.ABC):
                 )
 
     def _lacks(self, what: str) -> NoReturn:
-        raise NotImplementedError(f"{type(self).__name__} has no {what} (in closed form)")
+        raise NotImplementedError(f"{type(self).__name__} has no {what}")
 
 
 def sum_rightmost(x: Array, n: int) -> Array:

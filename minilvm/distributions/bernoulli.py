@@ -24,7 +24,8 @@ from minilvm.distributions.parameters import (
     to_shape,
 )
 from minilvm.numpy import special
-from minilvm.tape import primitive, stop_gradient
+from minilvm.rules import primitive
+from minilvm.tape import stop_gradient
 
 bit = Constraint("0 or 1", lambda x: (x == 0) | (x == 1))
 

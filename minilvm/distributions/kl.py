@@ -22,7 +22,7 @@ from minilvm.distributions.independent import Independent
 from minilvm.distributions.multivariate_normal import MultivariateNormal
 from minilvm.distributions.normal import Normal
 from minilvm.distributions.parameters import broadcast, times_log, to_shape
-from minilvm.tape import primitive
+from minilvm.rules import primitive
 
 Divergence = Callable[[Any, Any], Array]
 F = TypeVar("F", bound=Divergence)

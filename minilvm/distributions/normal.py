@@ -24,7 +24,7 @@ from minilvm.distributions.parameters import (
     to_shape,
 )
 from minilvm.numpy import special
-from minilvm.tape import primitive
+from minilvm.rules import primitive
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 

@@ -11,7 +11,8 @@ import numpy
 import minilvm.numpy as np
 from minilvm import backend
 from minilvm.backend import Array
-from minilvm.tape import Tensor, primitive, unbroadcast
+from minilvm.rules import primitive, unbroadcast
+from minilvm.tape import Tensor
 
 Shape = tuple[int, ...]
 

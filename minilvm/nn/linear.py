@@ -13,7 +13,7 @@ import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.backend import Array
 from minilvm.nn.initialisers import glorot_uniform
-from minilvm.tape import primitive
+from minilvm.rules import primitive
 
 
 def _rows(x: Array) -> Array:

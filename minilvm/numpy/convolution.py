@@ -18,7 +18,7 @@ import numpy
 from minilvm.backend import Array, namespace
 from minilvm.numpy.products import matmul
 from minilvm.numpy.shaping import pad
-from minilvm.tape import primitive
+from minilvm.rules import primitive
 
 __all__ = ["avg_pool2d", "conv2d", "conv_transpose2d", "max_pool2d"]
 

@@ -10,7 +10,8 @@ import numpy
 from minilvm import backend
 from minilvm.backend import Array
 from minilvm.numpy.shaping import stack
-from minilvm.tape import Tensor, constant
+from minilvm.rules import constant
+from minilvm.tape import Tensor
 
 Shape = int | tuple[int, ...]
 

@@ -1,7 +1,7 @@
 """Functions that act on each element by itself: y_i = f(x_i). One line a function, its rule beside it.
 
 A rule says what the chain rule multiplies `g = ∂L/∂y` by. It is named after the argument it is for, and asks by name
-for the answer `y` or the arguments it needs (see `minilvm.tape.primitive`). Rules call NumPy by its own names: its
+for the answer `y` or the arguments it needs (see `minilvm.rules.primitive`). Rules call NumPy by its own names: its
 protocols find the way back to these very functions when an operand is traced, and so second derivatives come about.
 """
 
@@ -12,7 +12,8 @@ from typing import Any
 import numpy
 
 from minilvm.backend import Array
-from minilvm.tape import Tensor, constant, elementwise, primitive, stop_gradient, unbroadcast
+from minilvm.rules import constant, elementwise, primitive, unbroadcast
+from minilvm.tape import Tensor, stop_gradient
 
 add = elementwise(numpy.add, a=lambda g, _: g, b=lambda g, _: g)
 subtract = elementwise(numpy.subtract, a=lambda g, _: g, b=lambda g, _: -g)

@@ -19,7 +19,8 @@ import numpy
 from minilvm.backend import Array, namespace, scipy_namespace
 from minilvm.numpy.products import _t, matmul
 from minilvm.numpy.reductions import Axis, _spread
-from minilvm.tape import Tensor, primitive, stop_gradient, unbroadcast
+from minilvm.rules import primitive, unbroadcast
+from minilvm.tape import Tensor, stop_gradient
 
 # Systems of equations -------------------------------------------------------------------------------------------------
 

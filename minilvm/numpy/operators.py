@@ -17,7 +17,8 @@ import minilvm.numpy.products as p
 import minilvm.numpy.reductions as r
 import minilvm.numpy.shaping as s
 from minilvm.backend import Array
-from minilvm.tape import HANDLERS, Tensor, stop_gradient
+from minilvm.rules import HANDLERS
+from minilvm.tape import Tensor, stop_gradient
 
 
 def _reversed(f: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:

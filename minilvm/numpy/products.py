@@ -14,7 +14,7 @@ from typing import Any
 import numpy
 
 from minilvm.backend import Array
-from minilvm.tape import primitive, unbroadcast
+from minilvm.rules import primitive, unbroadcast
 
 
 def _t(a: Array) -> Array:

@@ -10,7 +10,8 @@ import math
 import numpy
 
 from minilvm.backend import Array, namespace
-from minilvm.tape import constant, primitive, stop_gradient
+from minilvm.rules import constant, primitive
+from minilvm.tape import stop_gradient
 
 Axis = int | tuple[int, ...] | None
 

@@ -13,7 +13,8 @@ from typing import Any
 import numpy
 
 from minilvm.backend import Array, namespace
-from minilvm.tape import Tensor, constant, primitive, stop_gradient, unbroadcast
+from minilvm.rules import constant, primitive, unbroadcast
+from minilvm.tape import Tensor, stop_gradient
 
 Shape = int | tuple[int, ...]
 

@@ -18,7 +18,7 @@ from minilvm.backend import to_numpy
 from minilvm.distributions import Bernoulli
 from minilvm.distributions.bernoulli import log_likelihood
 from minilvm.numpy import special
-from minilvm.tape import primitive
+from minilvm.rules import primitive
 from tests.distributions.helpers import (
     Uniforms,
     assert_dtype,

@@ -23,7 +23,7 @@ from minilvm.distributions import (
     register_kl,
 )
 from minilvm.distributions.kl import TABLE, normal_divergence
-from minilvm.tape import primitive
+from minilvm.rules import primitive
 from tests.distributions.helpers import Nodes, assert_dtype, assert_of, assert_same_to_second_order, real_arrays
 
 

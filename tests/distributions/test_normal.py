@@ -14,7 +14,7 @@ from minilvm.autograd import check_grads, grad
 from minilvm.backend import to_numpy
 from minilvm.distributions import Normal
 from minilvm.distributions.normal import log_density
-from minilvm.tape import primitive
+from minilvm.rules import primitive
 from tests.distributions.helpers import Nodes, assert_dtype, assert_of, assert_same_to_second_order, real_arrays, reals
 from tests.statistics import assert_drawn_from, assert_no_common_sign
 

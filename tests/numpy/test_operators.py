@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 import minilvm.numpy as np
 from minilvm import backend
 from minilvm.autograd import Tensor, grad, jacobian, stop_gradient, vjp
-from minilvm.tape import HANDLERS
+from minilvm.rules import HANDLERS
 
 ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, operator.matmul]
 COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne]
