@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -44,7 +43,13 @@ def map(f: Callable[..., Any], tree: T, *rest: Any) -> T:
     ValueError
         A tree of `rest` has another structure; the message says where.
     """
-    mapped: T = _map(f, tree, rest)
+    mapped: T
+    if rest:
+        columns = zip(leaves(tree), *[_aligned(tree, other, ()) for other in rest], strict=True)
+        following = iter([f(*column) for column in columns])
+        mapped = _map(lambda _: next(following), tree)
+    else:
+        mapped = _map(f, tree)
     return mapped
 
 
@@ -96,24 +101,27 @@ def is_leaf(tree: Any) -> bool:
 
 
 class _Container(NamedTuple):
-    """How to take one type of container apart, and put it together again with other children."""
+    """How to take one type of container apart, and how to map its children into another like it."""
 
     keys: Callable[[Any], Iterable[Key]]
     children: Callable[[Any], Iterable[Any]]
-    rebuild: Callable[[Any, list[Any]], Any]
+    map: Callable[[Callable[[Any], Any], Any], Any]
     spelling: str = "[{!r}]"
 
 
-@functools.cache
-def _container(kind: type) -> _Container | None:
+def _described(kind: type) -> _Container | None:
     """The container that a type is, or None for the type of a leaf."""
     if issubclass(kind, dict):
-        return _Container(dict.keys, dict.values, lambda tree, children: dict(zip(tree, children, strict=True)))
+        return _Container(dict.keys, dict.values, lambda f, tree: {key: _map(f, child) for key, child in tree.items()})
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return _Container(lambda tree: tree._fields, iter, lambda _, children: kind(*children), ".{}")
+        return _Container(
+            lambda tree: tree._fields, iter, lambda f, tree: kind(*[_map(f, child) for child in tree]), ".{}"
+        )
     if issubclass(kind, tuple | list):
         plain = tuple if issubclass(kind, tuple) else list
-        return _Container(lambda tree: range(len(tree)), iter, lambda _, children: plain(children))
+        return _Container(
+            lambda tree: range(len(tree)), iter, lambda f, tree: plain([_map(f, child) for child in tree])
+        )
     if issubclass(kind, type(None)):
         return _Container(lambda _: (), lambda _: (), lambda *_: None)
     return _dataclass(kind) if dataclasses.is_dataclass(kind) else None
@@ -125,25 +133,23 @@ def _dataclass(kind: type) -> _Container:
     data = [field.name for field in fields if not field.metadata.get("static")]
     put = object.__setattr__  # the class's own refuses, if it is frozen
 
-    def rebuild(tree: Any, children: list[Any]) -> Any:
+    def mapped(f: Callable[[Any], Any], tree: Any) -> Any:
         copy: Any = object.__new__(kind)
         for name in carried:
             put(copy, name, getattr(tree, name))
-        if hasattr(copy, "__dict__"):  # all at once
-            copy.__dict__.update(zip(data, children, strict=True))
-        else:
-            for name, child in zip(data, children, strict=True):
-                put(copy, name, child)
+        for name in data:
+            put(copy, name, _map(f, getattr(tree, name)))
         return copy
 
-    return _Container(lambda _: data, _getter(data), rebuild, ".{}")
+    return _Container(lambda _: data, lambda tree: [getattr(tree, name) for name in data], mapped, ".{}")
 
 
-def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """A fast function from an object to the tuple of these attributes."""
-    if len(names) < 2:
-        return lambda tree: tuple([getattr(tree, name) for name in names])
-    return operator.attrgetter(*names)
+_container: Callable[[type], _Container | None] = functools.cache(_described)
+
+
+def _map(f: Callable[[Any], Any], tree: Any) -> Any:
+    container = _container(type(tree))
+    return f(tree) if container is None else container.map(f, tree)
 
 
 def _collect(tree: Any, found: list[Any]) -> None:
@@ -155,34 +161,22 @@ def _collect(tree: Any, found: list[Any]) -> None:
             _collect(child, found)
 
 
-def _map(f: Callable[..., Any], tree: Any, rest: tuple[Any, ...], path: tuple[Key, ...] = ()) -> Any:
-    container = _container(tree.__class__)
+def _aligned(tree: Any, other: Any, path: tuple[Key, ...]) -> list[Any]:
+    """The leaves of `other`, in the order of those of `tree`, which must have the same structure."""
+    container, other_container = _container(type(tree)), _container(type(other))
     if container is None:
-        return f(tree, *rest)
-    children = container.children(tree)
-    if not rest:
-        return container.rebuild(tree, [_map(f, child, ()) for child in children])
+        return [other]
     keys = list(container.keys(tree))
-    others = [_matching(tree, keys, other, path) for other in rest]
-    return container.rebuild(
-        tree,
-        [
-            _map(f, child, tuple([other[key] for other in others]), (*path, key))
-            for key, child in zip(keys, children, strict=True)
-        ],
-    )
-
-
-def _matching(tree: Any, keys: list[Key], other: Any, path: tuple[Key, ...]) -> dict[Key, Any]:
-    """The children of `other`, which must be a container like `tree`, by key."""
-    container = _container(other.__class__)
-    found = {} if container is None else dict(zip(container.keys(other), container.children(other), strict=True))
+    found: dict[Key, Any] = {}
+    if other_container is not None:
+        found = dict(zip(other_container.keys(other), other_container.children(other), strict=True))
     if type(other) is not type(tree) or found.keys() != set(keys):
         raise ValueError(
             f"trees differ at {'/'.join(str(key) for key in path) or 'the root'}: "
             f"{_outline(tree)} in the first, {_outline(other)} in another"
         )
-    return found
+    children = zip(keys, container.children(tree), strict=True)
+    return [leaf for key, child in children for leaf in _aligned(child, found[key], (*path, key))]
 
 
 def _outline(tree: Any) -> str:

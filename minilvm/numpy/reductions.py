@@ -40,20 +40,21 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return numpy.sum(x, axis=axis, keepdims=keepdims)
 
 
-def _count(shape: tuple[int, ...], axis: Axis) -> int:
-    """How many elements of an array of `shape` are reduced into one."""
+def _count(x: Array, axis: Axis) -> int:
+    """How many elements of `x` are reduced into one."""
+    shape = x.shape if hasattr(x, "shape") else numpy.shape(x)
     return math.prod(shape[i] for i in _axes(axis, len(shape)))
 
 
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return the average of `x` over `axis`."""
-    return sum(x, axis=axis, keepdims=keepdims) / _count(numpy.shape(x), axis)
+    return sum(x, axis=axis, keepdims=keepdims) / _count(x, axis)
 
 
 def var(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Array:
     """Return the mean squared deviation, over n − `ddof`. Deviations are formed first: E[x²] − μ² loses its digits."""
     deviation = x - mean(x, axis=axis, keepdims=True)
-    return sum(numpy.square(deviation), axis=axis, keepdims=keepdims) / (_count(numpy.shape(x), axis) - ddof)
+    return sum(numpy.square(deviation), axis=axis, keepdims=keepdims) / (_count(x, axis) - ddof)
 
 
 def std(x: Array, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Array:
