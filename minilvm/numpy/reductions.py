@@ -85,7 +85,7 @@ def _prod_rule(g: Array, x: Array, axis: Axis, keepdims: bool) -> Array:
     axes = _axes(axis, x.ndim)
     last = tuple(range(-len(axes), 0))
     rows = numpy.moveaxis(x, axes, last)
-    n = _count(x.shape, axis)
+    n = _count(x, axis)
     flat = rows.reshape((*rows.shape[: x.ndim - len(axes)], n))
     others = numpy.prod(numpy.where(namespace(x).eye(n, dtype=bool), 1.0, flat[..., None, :]), axis=-1)
     return _spread(g, x.shape, axis, keepdims) * numpy.moveaxis(others.reshape(rows.shape), last, axes)
