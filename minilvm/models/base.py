@@ -9,6 +9,7 @@ import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.backend import Array
 from minilvm.distributions import Categorical, Distribution
+from minilvm.tape import stop_gradient
 
 
 class LatentVariableModel(abc.ABC):
@@ -63,7 +64,7 @@ class Mixture(LatentVariableModel):
         table = self.component_log_joint(x)
         if not bool(((z >= 0) & (z < table.shape[1])).all()):
             raise ValueError(f"z has values outside 0 … {table.shape[1] - 1}, the {table.shape[1]} components")
-        return table[np.arange(len(x)), z]
+        return table[backend.namespace(x).arange(len(x)), z]
 
     def log_marginal(self, x: Array) -> Array:
         """log p(x) = log Σ_c π_c p(x | c), shape (N,)."""
@@ -88,7 +89,10 @@ def check_data(x: Array, n_features: int | None = None) -> None:
     bad = backend.to_numpy(~np.isfinite(x))
     if bad.any():
         n, d = (int(i[0]) for i in bad.nonzero())
-        raise ValueError(f"x[{n}, {d}] is {x[n, d]}; expected finite numbers: drop or impute {int(bad.sum())} of them")
+        raise ValueError(
+            f"x[{n}, {d}] is {stop_gradient(x)[n, d].item()}; expected finite numbers: "
+            f"drop or impute {int(bad.sum())} of them"
+        )
 
 
 def check_bits(x: Array, n_features: int | None = None) -> None:
@@ -97,7 +101,10 @@ def check_bits(x: Array, n_features: int | None = None) -> None:
     bad = backend.to_numpy((x != 0) & (x != 1))
     if bad.any():
         n, d = (int(i[0]) for i in bad.nonzero())
-        raise ValueError(f"x[{n}, {d}] is {x[n, d]}; expected 0 or 1: minilvm.data.binarize makes bits of grey levels")
+        raise ValueError(
+            f"x[{n}, {d}] is {stop_gradient(x)[n, d].item()}; expected 0 or 1: "
+            "minilvm.data.binarize makes bits of grey levels"
+        )
 
 
 def check_n_components(n_components: int, x: Array) -> None:

@@ -1,6 +1,6 @@
 """Hypothesis strategies for models and weights small enough that their truth is known exactly.
 
-All shrink towards one state, one datum, and zeros.
+All shrink towards one state, one datum, and zeros. They draw arrays of the active backend.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import numpy
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+import minilvm.numpy as np
+from minilvm import backend
 from minilvm.models import MixtureOfGaussians, SigmoidBeliefNetwork
 
 
@@ -21,7 +23,7 @@ def reals(limit: float) -> st.SearchStrategy[float]:
 
 def arrays(shape: int | tuple[int, ...], limit: float = 3.0) -> st.SearchStrategy[Any]:
     """Float64 arrays of a shape, entries in [−limit, limit]."""
-    return hnp.arrays(numpy.float64, shape, elements=reals(limit))
+    return hnp.arrays(numpy.float64, shape, elements=reals(limit)).map(backend.asarray)
 
 
 def log_weight_arrays(max_samples: int = 6, max_data: int = 3, limit: float = 800.0) -> st.SearchStrategy[Any]:
@@ -35,7 +37,7 @@ def log_tables(draw: Any, max_states: int = 5, limit: float = 30.0) -> tuple[Any
     n_states = draw(st.integers(1, max_states))
     log_joint, logits = draw(arrays(n_states, limit)), draw(arrays(n_states, limit))
     log_q = logits - logits.max()
-    return log_joint, log_q - numpy.log(numpy.exp(log_q).sum())
+    return log_joint, log_q - np.log(np.exp(log_q).sum())
 
 
 @st.composite
@@ -51,10 +53,10 @@ def sigmoid_belief_networks(draw: Any, max_latents: int = 3, max_features: int =
 def gaussian_mixtures(draw: Any, max_components: int = 3, max_features: int = 3) -> MixtureOfGaussians:
     """Mixtures with weights of at least 1/(10 C) and covariances A Aᵀ + I/10."""
     n_components, n_features = draw(st.integers(1, max_components)), draw(st.integers(1, max_features))
-    weights = draw(hnp.arrays(numpy.float64, n_components, elements=st.floats(0.1, 1.0)))
+    weights = draw(hnp.arrays(numpy.float64, n_components, elements=st.floats(0.1, 1.0)).map(backend.asarray))
     factors = draw(arrays((n_components, n_features, n_features), 2.0))
     return MixtureOfGaussians(
         weights / weights.sum(),
         draw(arrays((n_components, n_features), 5.0)),
-        factors @ factors.swapaxes(1, 2) + 0.1 * numpy.eye(n_features),
+        factors @ factors.swapaxes(1, 2) + 0.1 * np.eye(n_features),
     )

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
+from minilvm import backend
 from minilvm.autograd import grad
 from minilvm.distributions import Categorical
 from minilvm.estimators import elbo, elbo_entropy_form, elbo_kl_form, eubo, iwae, log_weights
@@ -25,13 +26,14 @@ from minilvm.testing import (
     sigmoid_belief_networks,
 )
 from tests.statistics import FALSE_ALARM_RATE
+from tests.testing.helpers import assert_allclose, moved
 
 K = st.integers(1, 4)
 
 
 @given(log_tables(), K)
 @pytest.mark.parametrize("bound", [elbo, iwae])
-def test_lower_bounds_lie_below_log_p_in_expectation(bound, tables, n_samples):
+def test_lower_bounds_lie_below_log_p_in_expectation(xp, bound, tables, n_samples):
     assert_lower_bound(bound, *tables, n_samples)
 
 
@@ -53,14 +55,14 @@ def largest(log_w):
 
 
 @pytest.mark.parametrize("fault", [self_normalised, wrong_sign, sum_for_mean, largest])
-def test_bounds_that_are_not_are_caught(fault):
-    log_joint, log_q = numpy.log([0.02, 0.001, 0.3]), numpy.log([0.2, 0.5, 0.3])
+def test_bounds_that_are_not_are_caught(xp, fault):
+    log_joint, log_q = moved(numpy.log([[0.02, 0.001, 0.3], [0.2, 0.5, 0.3]]))
     with pytest.raises(AssertionError, match="is above log p"):
         assert_lower_bound(fault, log_joint, log_q, 5)
 
 
 @given(log_tables(max_states=3))
-def test_iwae_rises_with_k_from_the_elbo_towards_log_p(tables):
+def test_iwae_rises_with_k_from_the_elbo_towards_log_p(xp, tables):
     log_joint, log_q = tables
     slack = 1e-10 * (1 + abs(log_joint).max() + abs(log_q).max())
     rungs = [expected_bound(iwae, log_joint, log_q, k) for k in (1, 2, 3, 4, 5)]
@@ -70,13 +72,13 @@ def test_iwae_rises_with_k_from_the_elbo_towards_log_p(tables):
 
 
 @given(log_tables(), K)
-def test_the_exponential_of_iwae_is_unbiased_for_p(tables, n_samples):
+def test_the_exponential_of_iwae_is_unbiased_for_p(xp, tables, n_samples):
     """So it is no other number between the ELBO and log p(x), which all the laws above would let pass."""
     assert_unbiased(iwae, *tables, n_samples, rtol=1e-9)
 
 
 @given(log_tables(), K)
-def test_both_are_tight_at_the_posterior_in_every_draw(tables, n_samples):
+def test_both_are_tight_at_the_posterior_in_every_draw(xp, tables, n_samples):
     log_joint, _ = tables
     posterior = log_joint - np.logsumexp(log_joint)
     for bound in (elbo, iwae):
@@ -85,56 +87,56 @@ def test_both_are_tight_at_the_posterior_in_every_draw(tables, n_samples):
 
 
 @given(log_tables())
-def test_the_gap_of_the_elbo_is_the_kl_to_the_posterior_and_of_the_eubo_the_kl_back(tables):
+def test_the_gap_of_the_elbo_is_the_kl_to_the_posterior_and_of_the_eubo_the_kl_back(xp, tables):
     log_joint, log_q = tables
     log_p = np.logsumexp(log_joint)
     log_posterior = log_joint - log_p
     slack = 1e-10 * (1 + abs(log_joint).max() + abs(log_q).max())
-    kl = (numpy.exp(log_q) * (log_q - log_posterior)).sum()
+    kl = (np.exp(log_q) * (log_q - log_posterior)).sum()
     assert abs(log_p - expected_bound(elbo, log_joint, log_q, 1) - kl) <= slack
-    upper = (numpy.exp(log_posterior) * eubo((log_joint - log_q)[None])).sum()
-    kl_back = (numpy.exp(log_posterior) * (log_posterior - log_q)).sum()
+    upper = (np.exp(log_posterior) * eubo((log_joint - log_q)[None])).sum()
+    kl_back = (np.exp(log_posterior) * (log_posterior - log_q)).sum()
     assert abs(upper - log_p - kl_back) <= slack
     assert upper >= log_p - slack
 
 
 @given(log_weight_arrays())
-def test_order_in_every_draw(log_w):
+def test_order_in_every_draw(xp, log_w):
     assert_per_draw_order(log_w)
 
 
-def test_order_catches_weights_averaged_over_the_data(monkeypatch):
+def test_order_catches_weights_averaged_over_the_data(xp, monkeypatch):
     monkeypatch.setattr("minilvm.testing.laws.iwae", lambda log_w: np.logsumexp(log_w, axis=1)[:1] - np.log(2.0))
     with pytest.raises(AssertionError, match="is above"):
-        assert_per_draw_order(numpy.array([[0.0, 5.0], [-1.0, -3.0]]))
+        assert_per_draw_order(xp.asarray([[0.0, 5.0], [-1.0, -3.0]]))
 
 
 @given(gaussian_mixtures(), st.integers(0, 2**32))
-def test_elbo_and_iwae_of_a_mixture_at_its_posterior_are_log_p(model, seed):
-    rng = numpy.random.default_rng(seed)
+def test_elbo_and_iwae_of_a_mixture_at_its_posterior_are_log_p(xp, model, seed):
+    rng = backend.default_rng(seed)
     x = 3.0 * rng.standard_normal((4, model.means.shape[1]))
     log_w = log_weights(model, model.posterior(x), x, 3, rng=rng)
-    numpy.testing.assert_allclose(elbo(log_w), model.log_marginal(x), rtol=1e-9, atol=1e-9)
-    numpy.testing.assert_allclose(iwae(log_w), model.log_marginal(x), rtol=1e-9, atol=1e-9)
+    assert_allclose(elbo(log_w), model.log_marginal(x), rtol=1e-9, atol=1e-9)
+    assert_allclose(iwae(log_w), model.log_marginal(x), rtol=1e-9, atol=1e-9)
 
 
 @given(sigmoid_belief_networks(), st.integers(0, 2**32))
-def test_a_bound_on_a_network_with_its_own_prior_for_a_guide(model, seed):
-    x = (numpy.random.default_rng(seed).random((1, len(model.bias))) < 0.5).astype(float)
+def test_a_bound_on_a_network_with_its_own_prior_for_a_guide(xp, model, seed):
+    x = (backend.default_rng(seed).random((1, len(model.bias))) < 0.5).astype(float)
     z = model.prior.enumerate_support()
     log_joint, log_q = model.log_joint(x, z[:, None])[:, 0], model.prior.log_prob(z)
     assert_lower_bound(iwae, log_joint, log_q, 2)
 
 
 def small_vae():
-    rng = numpy.random.default_rng(0)
+    rng = backend.default_rng(0)
     return VAE(MLP.create([2, 5, 4], rng=rng), 2), (rng.random((3, 4)) < 0.5).astype(float)
 
 
-def test_the_three_forms_of_the_elbo_agree_in_expectation():
+def test_the_three_forms_of_the_elbo_agree_in_expectation(xp):
     """N7, N8 and N15 are three averages with one mean: by their standard errors, at the suite's false-alarm rate."""
     model, x = small_vae()
-    rows = numpy.random.default_rng(1).standard_normal((3, 4))
+    rows = backend.default_rng(1).standard_normal((3, 4))
     q = diagonal_normal(rows)
     n = 40_000
     log_w = log_weights(model, q, x, n, rng=2)
@@ -144,7 +146,7 @@ def test_the_three_forms_of_the_elbo_agree_in_expectation():
     n_comparisons = 3 * len(x)
     furthest = scipy.stats.norm.isf(FALSE_ALARM_RATE / n_comparisons / 2.0)
     for i, j in [(0, 1), (0, 2), (1, 2)]:
-        error = numpy.sqrt((pieces[i].var(axis=0) + pieces[j].var(axis=0)) / n)
+        error = np.sqrt((pieces[i].var(axis=0) + pieces[j].var(axis=0)) / n)
         assert (abs(forms[i] - forms[j]) < furthest * error).all()
 
 
@@ -154,26 +156,27 @@ def test_forms_refuse_a_guide_that_cannot_be_differentiated():
         elbo_entropy_form(model, Categorical(probs=numpy.ones(3) / 3), x, rng=0)
 
 
-FLAT = VAE(MLP((Linear(numpy.zeros((2, 4)), numpy.zeros(4)),)), 2)  # a decoder that ignores z
+def flat_vae():
+    return VAE(MLP((Linear(np.zeros((2, 4)), np.zeros(4)),)), 2)  # a decoder that ignores z
 
 
-def test_the_kl_form_has_no_variance_where_the_decoder_ignores_z():
-    _, x = small_vae()
-    values = elbo_kl_form(FLAT, FLAT.prior, x, 3, rng=0)
-    numpy.testing.assert_allclose(values, 4 * numpy.log(0.5), rtol=1e-14)
+def test_the_kl_form_has_no_variance_where_the_decoder_ignores_z(xp):
+    model, (_, x) = flat_vae(), small_vae()
+    values = elbo_kl_form(model, model.prior, x, 3, rng=0)
+    assert_allclose(values, 4 * numpy.log(0.5), rtol=1e-14)
 
 
-def test_what_is_in_closed_form_is_differentiated():
+def test_what_is_in_closed_form_is_differentiated(xp):
     """Where the decoder ignores z, all the slope is that of −KL, or that of the entropy and of E[log p(z)], drawn."""
-    _, x = small_vae()
-    rows = numpy.random.default_rng(0).standard_normal((3, 4))
-    mean, deviation = rows[:, :2], numpy.exp(rows[:, 2:])
+    model, (_, x) = flat_vae(), small_vae()
+    rows = backend.default_rng(0).standard_normal((3, 4))
+    mean, deviation = rows[:, :2], np.exp(rows[:, 2:])
 
     def slope(form):
-        return grad(lambda rows: form(FLAT, diagonal_normal(rows), x, 5, rng=0).sum())(rows)
+        return grad(lambda rows: form(model, diagonal_normal(rows), x, 5, rng=0).sum())(rows)
 
-    in_kl = numpy.concatenate([-mean, 1.0 - deviation**2], axis=1)
+    in_kl = np.concatenate([-mean, 1.0 - deviation**2], axis=1)
     z = diagonal_normal(rows).sample((5,), rng=0)
-    in_entropy = numpy.concatenate([-z.mean(axis=0), 1.0 - (z * (z - mean)).mean(axis=0)], axis=1)
-    numpy.testing.assert_allclose(slope(elbo_kl_form), in_kl, rtol=1e-10)
-    numpy.testing.assert_allclose(slope(elbo_entropy_form), in_entropy, rtol=1e-10)
+    in_entropy = np.concatenate([-z.mean(axis=0), 1.0 - (z * (z - mean)).mean(axis=0)], axis=1)
+    assert_allclose(slope(elbo_kl_form), in_kl, rtol=1e-10)
+    assert_allclose(slope(elbo_entropy_form), in_entropy, rtol=1e-10)

@@ -4,34 +4,35 @@ import numpy
 import pytest
 
 import minilvm.numpy as np
-from minilvm import tree
+from minilvm import backend, tree
 from minilvm.autograd import value_and_grad
 from minilvm.estimators import elbo, elbo_kl_form, iwae, log_weights
 from minilvm.inference import SGD, Adam, fit_svi, minibatches
 from minilvm.models import VAE, AmortizedGuide, PerDatapointGuide
 from minilvm.nn import MLP
+from tests.testing.helpers import assert_allclose, assert_array_equal
 
 
 def log_marginal_by_quadrature(model, x):
     """∫ p(x | z) N(z; 0, 1) dz by the trapezium rule on [−9, 9]: its error falls faster than any power of the step."""
-    z = numpy.linspace(-9.0, 9.0, 2001)
+    z = np.linspace(-9.0, 9.0, 2001)
     log_f = model.log_joint(x, z[:, None, None])
-    return np.logsumexp(log_f, axis=0) + numpy.log(z[1] - z[0])
+    return np.logsumexp(log_f, axis=0) + np.log(z[1] - z[0])
 
 
 def problem(seed=0):
-    rng = numpy.random.default_rng(seed)
+    rng = backend.default_rng(seed)
     z = rng.standard_normal((60, 1))
-    x = (rng.random((60, 6)) < 1.0 / (1.0 + numpy.exp(-3.0 * z * numpy.array([1, 1, 1, -1, -1, -1])))).astype(float)
+    x = (rng.random((60, 6)) < np.special.expit(3.0 * z * np.array([1, 1, 1, -1, -1, -1]))).astype(float)
     return VAE(MLP.create([1, 8, 6], rng=rng), 1), x, rng
 
 
 def guides(x, rng):
-    return [PerDatapointGuide(numpy.zeros((len(x), 2))), AmortizedGuide(MLP.create([6, 16, 2], rng=rng))]
+    return [PerDatapointGuide(np.zeros((len(x), 2))), AmortizedGuide(MLP.create([6, 16, 2], rng=rng))]
 
 
 @pytest.mark.parametrize("kind", [0, 1])
-def test_the_bound_rises_and_stays_below_log_p(kind):
+def test_the_bound_rises_and_stays_below_log_p(xp, kind):
     model, x, rng = problem()
     guide = guides(x, rng)[kind]
     result = fit_svi(model, guide, x, n_epochs=150, batch_size=20, optimizer=Adam(0.02), rng=0)
@@ -39,13 +40,13 @@ def test_the_bound_rises_and_stays_below_log_p(kind):
     assert log_p > log_marginal_by_quadrature(model, x).mean() + 0.5
     log_w = log_weights(result.model, result.guide(x), x, 4000, rng=1)
     error = elbo(log_w).mean() - log_p
-    spread = numpy.sqrt((log_w.var(axis=0) / len(log_w)).sum()) / len(x)
+    spread = np.sqrt((log_w.var(axis=0) / len(log_w)).sum()) / len(x)
     assert -0.3 < error < 6.5 * spread
     assert len(result.lower_bounds) == 150
     assert numpy.mean(result.lower_bounds[-10:]) > numpy.mean(result.lower_bounds[:10]) + 0.5
 
 
-def test_a_small_step_on_all_the_data_is_the_gradient_of_the_mean_bound():
+def test_a_small_step_on_all_the_data_is_the_gradient_of_the_mean_bound(xp):
     """One epoch of SGD, one batch: Δθ = lr ∇ mean_i L_i, the scale of the minibatch included."""
     from minilvm.autograd import grad
 
@@ -60,7 +61,7 @@ def test_a_small_step_on_all_the_data_is_the_gradient_of_the_mean_bound():
     fit_svi(
         model,
         guide,
-        numpy.arange(60.0)[:, None] + numpy.zeros((60, 6)),
+        xp.arange(60.0)[:, None] + xp.zeros((60, 6)),
         n_epochs=1,
         batch_size=60,
         objective=lambda model, q, x, *, rng: (
@@ -72,14 +73,14 @@ def test_a_small_step_on_all_the_data_is_the_gradient_of_the_mean_bound():
     shuffled = x[order[-1]]  # order[0] is that of the rehearsal
     gradient = grad(lambda both: objective(both[0], both[1](shuffled), shuffled, rng=None).mean())((model, guide))
     tree.map(
-        lambda new, old, g: numpy.testing.assert_allclose(new, old + 1e-3 * g, rtol=1e-10, atol=1e-14),
+        lambda new, old, g: assert_allclose(new, old + 1e-3 * g, rtol=1e-10, atol=1e-14),
         (result.model, result.guide),
         (model, guide),
         gradient,
     )
 
 
-def test_a_per_datapoint_guide_moves_only_the_rows_of_the_batch():
+def test_a_per_datapoint_guide_moves_only_the_rows_of_the_batch(xp):
     model, x, rng = problem()
     guide = guides(x, rng)[0]
     seen = []
@@ -95,7 +96,7 @@ def test_a_per_datapoint_guide_moves_only_the_rows_of_the_batch():
     assert (first_batch_only.guide.table != 0.0).all()
 
 
-def test_other_objectives_serve_as_well():
+def test_other_objectives_serve_as_well(xp):
     model, x, rng = problem()
 
     def objective(model, q, x, *, rng):
@@ -105,11 +106,11 @@ def test_other_objectives_serve_as_well():
     assert result.lower_bounds[-1] > result.lower_bounds[0]
 
 
-def test_the_same_seed_gives_the_same_bits():
+def test_the_same_seed_gives_the_same_bits(xp):
     model, x, rng = problem()
     guide = guides(x, rng)[1]
     one, two = (fit_svi(model, guide, x, n_epochs=2, rng=5) for _ in range(2))
-    tree.map(numpy.testing.assert_array_equal, (one.model, one.guide), (two.model, two.guide))
+    tree.map(assert_array_equal, (one.model, one.guide), (two.model, two.guide))
 
 
 def test_callback_sees_every_epoch():
@@ -120,7 +121,7 @@ def test_callback_sees_every_epoch():
     assert [args[3] for args in seen] == result.lower_bounds
 
 
-def test_refusals():
+def test_refusals(xp):
     model, x, rng = problem()
     guide = guides(x, rng)[1]
     broken = x.copy()
@@ -128,7 +129,7 @@ def test_refusals():
     with pytest.raises(ValueError, match=r"x\[2, 1\] is inf"):
         fit_svi(model, guide, broken, n_epochs=1, rng=0)
     with pytest.raises(ValueError, match="60 data and the guide 7 rows"):
-        PerDatapointGuide(numpy.zeros((7, 2)))(x)
+        PerDatapointGuide(xp.zeros((7, 2)))(x)
     for objective in (lambda *_, rng: np.zeros(()), lambda *_, rng: np.zeros((2, 60))):
         with pytest.raises(ValueError, match=r"expected \(60,\), one number per datum"):
             fit_svi(model, guide, x, n_epochs=1, objective=objective, rng=0)
@@ -137,7 +138,7 @@ def test_refusals():
 
 
 @pytest.mark.parametrize("kind", [0, 1])
-def test_it_is_the_plain_loop_to_the_bit(kind):
+def test_it_is_the_plain_loop_to_the_bit(xp, kind):
     model, x, rng = problem()
     guide = guides(x, rng)[kind]
     seen = []
@@ -148,10 +149,10 @@ def test_it_is_the_plain_loop_to_the_bit(kind):
         n_epochs=3,
         batch_size=25,  # and a last batch of 10, which weighs less in the average
         optimizer=Adam(0.05),
-        rng=numpy.random.default_rng(3),
+        rng=backend.default_rng(3),
         callback=lambda *args: seen.append(args),
     )
-    generator, adam, parameters = numpy.random.default_rng(3), Adam(0.05), (model, guide)
+    generator, adam, parameters = backend.default_rng(3), Adam(0.05), (model, guide)
     state = adam.init(parameters)
     for epoch in range(3):
         total = 0.0
@@ -165,9 +166,9 @@ def test_it_is_the_plain_loop_to_the_bit(kind):
             parameters, state = adam.step(parameters, gradient, state)
             total -= value * len(index)
         assert seen[epoch][0] == epoch
-        tree.map(numpy.testing.assert_array_equal, seen[epoch][1:3], parameters)
-        numpy.testing.assert_allclose(seen[epoch][3], total / 60, rtol=1e-14)
-    tree.map(numpy.testing.assert_array_equal, (result.model, result.guide), parameters)
+        tree.map(assert_array_equal, seen[epoch][1:3], parameters)
+        assert_allclose(total / 60, seen[epoch][3], rtol=1e-14)
+    tree.map(assert_array_equal, (result.model, result.guide), parameters)
 
 
 @pytest.mark.parametrize("value", [0.3, 16.0, -1.0])
@@ -179,7 +180,7 @@ def test_a_binary_model_is_not_fitted_to_other_numbers(value):
         fit_svi(model, guide, x, n_epochs=1, batch_size=20, rng=0)
 
 
-def test_an_objective_may_make_bits_of_grey_levels_anew_each_time():
+def test_an_objective_may_make_bits_of_grey_levels_anew_each_time(xp):
     model, x, rng = problem()
 
     def objective(model, q, x, *, rng):

@@ -3,61 +3,63 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.autograd import check_grads
 from minilvm.estimators import exact_log_marginal, log_weights
 from minilvm.models import SigmoidBeliefNetwork
 from minilvm.testing import sigmoid_belief_networks
 from tests.statistics import assert_frequencies
+from tests.testing.helpers import assert_allclose, assert_array_equal, host
 
 
 def bits(model, seed, n=4):
-    return (numpy.random.default_rng(seed).random((n, len(model.bias))) < 0.5).astype(float)
+    return (backend.default_rng(seed).random((n, len(model.bias))) < 0.5).astype(float)
 
 
 @given(sigmoid_belief_networks(), st.integers(0, 2**32))
-def test_the_shared_table_is_the_enumeration_of_the_joint(model, seed):
+def test_the_shared_table_is_the_enumeration_of_the_joint(xp, model, seed):
     """`log_marginal` shares z W + b between the data; `exact_log_marginal` knows nothing but log p(x, z)."""
     x = bits(model, seed)
-    numpy.testing.assert_allclose(model.log_marginal(x), exact_log_marginal(model, x), rtol=1e-12)
+    assert_allclose(model.log_marginal(x), exact_log_marginal(model, x), rtol=1e-12, atol=1e-13)
 
 
 @given(sigmoid_belief_networks(), st.integers(0, 2**32))
-def test_the_posterior_is_bayes_rule(model, seed):
+def test_the_posterior_is_bayes_rule(xp, model, seed):
     x = bits(model, seed)
     posterior = model.posterior(x)
     z = posterior.enumerate_support()
-    numpy.testing.assert_array_equal(z[:, 0], model.prior.enumerate_support())
+    assert_array_equal(z[:, 0], model.prior.enumerate_support())
     found = posterior.log_prob(z) + model.log_marginal(x)
-    numpy.testing.assert_allclose(found, model.log_joint(x, z), rtol=1e-10, atol=1e-10)
+    assert_allclose(found, model.log_joint(x, z), rtol=1e-10, atol=1e-10)
 
 
 @given(sigmoid_belief_networks(), st.integers(0, 2**32))
-def test_draws_from_the_posterior_weigh_what_the_data_weigh(model, seed):
+def test_draws_from_the_posterior_weigh_what_the_data_weigh(xp, model, seed):
     """w = p(x, z) / p(z | x) = p(x) in every draw, and each draw is a state of bits."""
     x = bits(model, seed)
     log_w = log_weights(model, model.posterior(x), x, 5, rng=seed)
-    numpy.testing.assert_allclose(log_w, numpy.tile(model.log_marginal(x), (5, 1)), rtol=1e-10, atol=1e-10)
+    assert_allclose(log_w, np.tile(model.log_marginal(x), (5, 1)), rtol=1e-10, atol=1e-10)
     shared = model.posterior(x[:1]).expand((4,))
     assert shared.sample((3,), rng=seed).shape == (3, 4, len(model.prior_logits))
 
 
-def test_posterior_draws_have_the_posteriors_frequencies():
+def test_posterior_draws_have_the_posteriors_frequencies(xp):
     model = SigmoidBeliefNetwork.random(2, 3, rng=0)
     posterior = model.posterior(bits(model, 1, n=1))
     z = posterior.sample((20_000,), rng=0)[:, 0]
     counts = [int((z == state).all(axis=1).sum()) for state in model.prior.enumerate_support()]
-    assert_frequencies(counts, numpy.exp(posterior.log_prob(posterior.enumerate_support()))[:, 0])
+    assert_frequencies(counts, host(np.exp(posterior.log_prob(posterior.enumerate_support()))[:, 0]))
 
 
-def test_sampling_draws_causes_from_the_prior_and_effects_from_their_causes():
-    model = SigmoidBeliefNetwork(numpy.array([0.3]), numpy.array([[60.0, -60.0]]), numpy.array([-30.0, 30.0]))
+def test_sampling_draws_causes_from_the_prior_and_effects_from_their_causes(xp):
+    model = SigmoidBeliefNetwork(xp.asarray([0.3]), xp.asarray([[60.0, -60.0]]), xp.asarray([-30.0, 30.0]))
     x, z = model.sample(2000, rng=0)
-    numpy.testing.assert_array_equal(x, numpy.concatenate([z, 1.0 - z], axis=1))
+    assert_array_equal(x, np.concatenate([z, 1.0 - z], axis=1))
     assert_frequencies([int(z.sum()), int(2000 - z.sum())], [1 / (1 + numpy.exp(-0.3)), 1 / (1 + numpy.exp(0.3))])
 
 
-def test_derivatives_of_the_log_marginal():
+def test_derivatives_of_the_log_marginal(xp):
     model = SigmoidBeliefNetwork.random(3, 4, rng=0)
     x = bits(model, 0)
     check_grads(lambda m: m.log_marginal(x), [model])
@@ -69,13 +71,13 @@ def test_one_datum_must_be_a_table_of_one_row():
         model.log_marginal(numpy.ones(4))
 
 
-def test_a_random_network_is_its_seed_and_scale():
+def test_a_random_network_is_its_seed_and_scale(xp):
     one, again, other = (SigmoidBeliefNetwork.random(3, 4, rng=seed) for seed in (0, 0, 1))
-    tree.map(numpy.testing.assert_array_equal, one, again)
+    tree.map(assert_array_equal, one, again)
     assert all((a != b).all() for a, b in zip(tree.leaves(one), tree.leaves(other), strict=True))
     wide = SigmoidBeliefNetwork.random(3, 4, scale=8.0, rng=0)
-    numpy.testing.assert_array_equal(wide.weights, 4.0 * one.weights)  # the default is 2
-    numpy.testing.assert_array_equal(wide.bias, one.bias)
+    assert_array_equal(wide.weights, 4.0 * one.weights)  # the default is 2
+    assert_array_equal(wide.bias, one.bias)
 
 
 def test_the_posterior_lives_where_the_network_does(xp):

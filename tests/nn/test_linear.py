@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
-from minilvm import tree
+from minilvm import backend, tree
 from minilvm.autograd import check_grads, grad
 from minilvm.nn import MLP, Linear, linear
+from tests.testing.helpers import assert_allclose
 
 shapes = st.lists(st.integers(1, 3), min_size=0, max_size=2).map(tuple)
 
@@ -18,13 +19,13 @@ def composite(x, weight, bias):
 
 
 @given(shapes, st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32))
-def test_the_fused_layer_is_its_composite_to_second_order(batch, n_in, n_out, seed):
-    rng = numpy.random.default_rng(seed)
+def test_the_fused_layer_is_its_composite_to_second_order(xp, batch, n_in, n_out, seed):
+    rng = backend.default_rng(seed)
     args = [rng.standard_normal(shape) for shape in ((*batch, n_in), (n_in, n_out), (n_out,))]
-    numpy.testing.assert_allclose(linear(*args), composite(*args), rtol=1e-12, atol=1e-12)
+    assert_allclose(linear(*args), composite(*args), rtol=1e-12, atol=1e-12)
     for i in range(3):
         fused, plain = (grad(lambda *a, f=f: np.sum(np.tanh(f(*a)) ** 2), i)(*args) for f in (linear, composite))
-        numpy.testing.assert_allclose(fused, plain, rtol=1e-9, atol=1e-12)
+        assert_allclose(fused, plain, rtol=1e-9, atol=1e-12)
     check_grads(linear, args)
 
 
@@ -37,23 +38,23 @@ def test_check_grads_would_catch_a_transposed_weight_rule():
         check_grads(wrong, [rng.standard_normal((3, 3)), rng.standard_normal((3, 3))])
 
 
-def test_a_network_is_a_tree_and_keeps_its_activation():
+def test_a_network_is_a_tree_and_keeps_its_activation(xp):
     network = MLP.create([3, 5, 2], rng=0, activation=np.sin)
-    x = numpy.ones((4, 3))
-    by_hand = numpy.sin(x @ network.layers[0].weight) @ network.layers[1].weight
-    numpy.testing.assert_allclose(network(x), by_hand, rtol=1e-12)
+    x = xp.ones((4, 3))
+    by_hand = np.sin(x @ network.layers[0].weight) @ network.layers[1].weight
+    assert_allclose(network(x), by_hand, rtol=1e-12)
     gradient = grad(lambda f: np.sum(f(x)))(network)
     assert isinstance(gradient, MLP)
     assert gradient.activation is np.sin
     assert [leaf.shape for leaf in tree.leaves(gradient)] == [(3, 5), (5,), (5, 2), (2,)]
 
 
-def test_weights_start_within_the_glorot_limit_and_fill_it():
+def test_weights_start_within_the_glorot_limit_and_fill_it(xp):
     weight = Linear.create(100, 200, rng=0).weight
     limit = numpy.sqrt(6 / 300)
     assert abs(weight).max() <= limit
     assert abs(weight).max() > 0.999 * limit
-    numpy.testing.assert_allclose(weight.var(), 2 / 300, rtol=0.05)
+    assert_allclose(weight.var(), 2 / 300, rtol=0.05)
     assert Linear.create(3, 2, rng=0, dtype="float32").weight.dtype == numpy.float32
 
 
@@ -67,7 +68,7 @@ def test_a_network_of_no_layers_is_refused():
         MLP.create([3], rng=0)
 
 
-def test_one_seed_gives_each_layer_weights_of_its_own():
+def test_one_seed_gives_each_layer_weights_of_its_own(xp):
     first, second = MLP.create([4, 4, 4], rng=0).layers
     assert (first.weight != second.weight).all()
     assert MLP.create([4, 4], rng=0).activation is np.tanh

@@ -5,29 +5,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minilvm.numpy as np
 from minilvm.estimators import elbo, iwae
 from minilvm.testing import assert_lower_bound, assert_per_draw_order, assert_unbiased, laws, log_weight_arrays
+from tests.testing.helpers import moved
 
 TABLES = numpy.log([0.02, 0.3]), numpy.log([0.5, 0.5])
 
 
-def test_a_number_that_is_none_is_no_bound():
+def test_a_number_that_is_none_is_no_bound(xp):
+    tables = moved(TABLES)
     with pytest.raises(AssertionError, match="nan is above"):
-        assert_lower_bound(lambda log_w: elbo(log_w) * numpy.nan, *TABLES, 2)
+        assert_lower_bound(lambda log_w: elbo(log_w) * numpy.nan, *tables, 2)
     with pytest.raises(AssertionError, match="nan at K = 2"):
-        assert_unbiased(lambda log_w: elbo(log_w) * numpy.nan, *TABLES, 2)
+        assert_unbiased(lambda log_w: elbo(log_w) * numpy.nan, *tables, 2)
     with pytest.raises(AssertionError, match="by nan nats"):
-        assert_per_draw_order(numpy.full((2, 1), numpy.nan))
+        assert_per_draw_order(xp.full((2, 1), numpy.nan))
 
 
 @given(log_weight_arrays(), st.sampled_from([0.0, -1e5, 1e8, -1e12, 1e300]))
-def test_the_order_holds_however_large_the_weights(log_w, offset):
+def test_the_order_holds_however_large_the_weights(xp, log_w, offset):
     """Rounding of 1e8 is 1e-8, and exp of it no longer 1: normalised weights must sum to 1 all the same."""
     assert_per_draw_order(log_w + offset)
 
 
 def one_column_wrong(log_w):
-    return iwae(log_w) + numpy.array([0.0, 10.0])
+    return iwae(log_w) + np.array([0.0, 10.0])
 
 
 def shrunk_towards_the_elbo(log_w):
@@ -43,7 +46,7 @@ def shrunk_towards_the_elbo(log_w):
         (lambda log_w: elbo(log_w) - 1.0, "elbo is above leave-one-out iwae"),
     ],
 )
-def test_every_link_of_the_chain_is_looked_at(monkeypatch, fault, message):
+def test_every_link_of_the_chain_is_looked_at(xp, monkeypatch, fault, message):
     monkeypatch.setattr(laws, "iwae", fault)
     with pytest.raises(AssertionError, match=message):
-        assert_per_draw_order(numpy.array([[0.0, 10.0], [0.0, 0.0], [0.0, 0.0]]))
+        assert_per_draw_order(xp.asarray([[0.0, 10.0], [0.0, 0.0], [0.0, 0.0]]))

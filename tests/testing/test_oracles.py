@@ -1,6 +1,7 @@
 import numpy
 import pytest
 
+import minilvm.numpy as np
 from minilvm.distributions import Bernoulli, Independent
 from minilvm.estimators import elbo, iwae
 from minilvm.testing import (
@@ -11,6 +12,7 @@ from minilvm.testing import (
     expected_bound,
     expected_estimate,
 )
+from tests.testing.helpers import assert_allclose
 
 
 def test_tuples_are_all_there_once():
@@ -19,18 +21,19 @@ def test_tuples_are_all_there_once():
     assert len({tuple(column) for column in tuples.T}) == 81
 
 
-def test_expectation_of_a_mean_is_the_mean():
-    log_q, log_joint = numpy.log([0.2, 0.5, 0.3]), numpy.array([0.1, -2.0, 1.0])
-    exact = (numpy.exp(log_q) * (log_joint - log_q)).sum()
+def test_expectation_of_a_mean_is_the_mean(xp):
+    log_q, log_joint = xp.log(xp.asarray([0.2, 0.5, 0.3])), xp.asarray([0.1, -2.0, 1.0])
+    exact = (np.exp(log_q) * (log_joint - log_q)).sum()
     for k in (1, 2, 3):
-        numpy.testing.assert_allclose(expected_bound(lambda w: w.mean(axis=0), log_joint, log_q, k), exact, rtol=1e-12)
+        assert_allclose(expected_bound(lambda w: w.mean(axis=0), log_joint, log_q, k), exact, rtol=1e-12)
 
 
-def test_states_that_q_never_draws_count_for_nothing():
+def test_states_that_q_never_draws_count_for_nothing(xp):
     """A q without full cover: the ELBO is still a bound, and the estimate of p(x) is no longer unbiased (N6)."""
-    log_joint, log_q = numpy.log([0.02, 0.001, 0.3]), numpy.array([numpy.log(0.5), numpy.log(0.5), -numpy.inf])
+    log_joint = xp.log(xp.asarray([0.02, 0.001, 0.3]))
+    log_q = xp.asarray([numpy.log(0.5), numpy.log(0.5), -numpy.inf])
     exact = 0.5 * (numpy.log(0.04) + numpy.log(0.002))
-    numpy.testing.assert_allclose(expected_bound(elbo, log_joint, log_q, 2), exact, rtol=1e-12)
+    assert_allclose(expected_bound(elbo, log_joint, log_q, 2), exact, rtol=1e-12)
     assert_lower_bound(iwae, log_joint, log_q, 2)
     with pytest.raises(AssertionError, match="above"):
         assert_lower_bound(lambda log_w: iwae(log_w) + 10.0, log_joint, log_q, 2)
@@ -38,12 +41,12 @@ def test_states_that_q_never_draws_count_for_nothing():
         assert_unbiased(iwae, log_joint, log_q, 2)
 
 
-def test_a_law_of_all_tuples_has_probability_one_and_the_mean_of_q():
-    q = Independent(Bernoulli(probs=numpy.array([0.3, 0.9])), 1)
+def test_a_law_of_all_tuples_has_probability_one_and_the_mean_of_q(xp):
+    q = Independent(Bernoulli(probs=xp.asarray([0.3, 0.9])), 1)
     law = AllTuples(q, 3)
-    numpy.testing.assert_allclose(law.probability.sum(), 1.0, rtol=1e-12)
+    assert_allclose(law.probability.sum(), 1.0, rtol=1e-12)
     mean = expected_estimate(lambda law: law.sample((3,), rng=None).mean(axis=0)[..., 0], q, 3)
-    numpy.testing.assert_allclose(mean, 0.3, rtol=1e-12)
+    assert_allclose(mean, 0.3, rtol=1e-12)
 
 
 def test_refusals():
