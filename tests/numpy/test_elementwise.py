@@ -70,7 +70,7 @@ class TestPower:
     def test_a_numpy_number_counts_with_its_precision(self):
         x = numpy.ones(2, "float32")
         for exponent in (2, 2.0, 3, 0.5, numpy.float32(2.0), numpy.float64(2.0)):
-            assert vjp(lambda x, n=exponent: x**n, x)[0].dtype == (x**exponent).dtype
+            assert vjp(lambda x, n=exponent: x**n, x)[0].dtype == numpy.power(x, exponent).dtype
 
     def test_a_number_to_a_traced_power(self, xp):
         check_grads(lambda x: 2.0**x, [xp.asarray([0.5, -1.0])])
