@@ -96,7 +96,7 @@ def fit_em(
     max_iter
         The most steps to take; 0 for none.
     tol
-        Converged when a step raises the bound by less than `tol` nats per datum.
+        Converged when a step changes the bound by less than `tol` nats per datum.
     callback
         Called as `callback(step, model, lower_bound)` with the parameters before each step, and with the last.
     progress
@@ -123,7 +123,7 @@ def fit_em(
         bounds.append(float(log_marginal.sum() + _log_parameter_prior(model)))
         if callback is not None:
             callback(step, model, bounds[-1])
-        converged = step > 0 and bounds[-1] - bounds[-2] < tol * len(x)
+        converged = step > 0 and abs(bounds[-1] - bounds[-2]) < tol * len(x)
         if converged or step == max_iter:
             break
         model = model.m_step(model.statistics(x, responsibilities))
