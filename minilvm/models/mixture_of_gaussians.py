@@ -73,7 +73,7 @@ class MixtureOfGaussians(Mixture):
             nearest = np.minimum(nearest, np.square(scaled - scaled[chosen[-1]]).sum(axis=1))
         return cls(
             np.full_like(covariance, 1.0 / n_components, shape=(n_components,)),
-            x[numpy.asarray(chosen).tolist()].astype(covariance.dtype),  # differences of uint8 would wrap at 256
+            x[chosen].astype(covariance.dtype),  # differences of uint8 would wrap at 256
             np.stack([covariance] * n_components),
         )
 
