@@ -91,7 +91,8 @@ class Bernoulli(Distribution):
     @property
     def batch_shape(self) -> Shape:
         """The shape of the parameter."""
-        return self.parameter.shape  # type: ignore[no-any-return]
+        shape: Shape = self.parameter.shape
+        return shape
 
     @property
     def support(self) -> Constraint:

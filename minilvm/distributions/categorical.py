@@ -97,12 +97,13 @@ class Categorical(Distribution):
     @property
     def batch_shape(self) -> Shape:
         """The shape of the parameter, less its last axis."""
-        return self.parameter.shape[:-1]  # type: ignore[no-any-return]
+        shape: Shape = self.parameter.shape[:-1]
+        return shape
 
     @property
     def n_categories(self) -> int:
         """C."""
-        return self.parameter.shape[-1]  # type: ignore[no-any-return]
+        return int(self.parameter.shape[-1])
 
     @property
     def support(self) -> Constraint:

@@ -87,7 +87,7 @@ class Independent(Distribution):
         return self.base.support
 
     @property
-    def reparameterized(self) -> bool:  # type: ignore[override]
+    def reparameterized(self) -> bool:  # type: ignore[override]  # a constant of every other class
         """Whether the base is."""
         return self.base.reparameterized
 

@@ -155,7 +155,8 @@ class MultivariateNormal(Distribution):
     @property
     def event_shape(self) -> Shape:
         """(D,)."""
-        return self.loc.shape[-1:]  # type: ignore[no-any-return]
+        shape: Shape = self.loc.shape[-1:]
+        return shape
 
     @property
     def support(self) -> Constraint:

@@ -53,7 +53,7 @@ def _elementwise(**vjps: Callable[..., Array]) -> Callable[[Any], Callable[..., 
         def ufunc(*args: Array) -> Array:  # sends the Tensors of an outer tape round again, as NumPy's protocol would
             return apply(*args) if any(type(a) is Tensor for a in args) else f(*args)
 
-        ufunc.nin = len(vjps)  # type: ignore[attr-defined]
+        ufunc.nin = len(vjps)  # type: ignore[attr-defined]  # as NumPy's ufuncs say it
         apply = functools.update_wrapper(elementwise(ufunc, **vjps), f)
         return apply
 
