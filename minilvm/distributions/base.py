@@ -90,6 +90,22 @@ class Distribution(abc.ABC):
             nothing is traced, an element is NaN, infinite or outside the support. Not with `validate_args=False`.
         """
 
+    def cdf(self, value: Any) -> Array:
+        """Return P(X ≤ value), for a law of one number."""
+        del value
+        self._lacks("distribution function in closed form")
+
+    def icdf(self, value: Any) -> Array:
+        """Return the quantile at probability `value`: the least x with P(X ≤ x) ≥ value, for a law of one number.
+
+        Raises
+        ------
+        ValueError
+            A probability is not between 0 and 1, where nothing is traced. Not with `validate_args=False`.
+        """
+        del value
+        self._lacks("quantile function in closed form")
+
     # Draws -----------------------------------------------------------------------------------------------------------
 
     def sample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
