@@ -1,0 +1,85 @@
+"""K-means: against its definition, its fixed point, the expected inertia of its seeding, and awkward data."""
+
+from __future__ import annotations
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_allclose, assert_array_equal
+
+from minilvm.backend import to_numpy
+from minilvm.models.k_means import k_means, k_means_plus_plus, squared_distances
+
+tables = arrays(float, st.tuples(st.integers(1, 30), st.integers(1, 3)), elements=st.floats(-5, 5, width=16))
+
+
+def inertia(x, centres):
+    return float(numpy.square(x[:, None] - centres).sum(axis=2).min(axis=1).sum())
+
+
+def blobs(n=40, seed=0):
+    rng = numpy.random.default_rng(seed)
+    centres = numpy.array([[0.0, 0.0], [20.0, 0.0], [0.0, 20.0], [20.0, 20.0]])
+    return (centres[:, None] + rng.standard_normal((4, n, 2))).reshape(-1, 2), numpy.repeat(numpy.arange(4), n)
+
+
+@given(tables)
+def test_squared_distances(x):
+    centres = x[::2] + 1.0
+    expected = numpy.square(x[:, None] - centres).sum(axis=2)
+    assert_allclose(squared_distances(x, centres), expected, atol=1e-11)
+
+
+@given(tables, st.data(), st.integers(0, 5))
+def test_seeds_are_points_and_no_index_comes_twice(x, data, seed):
+    """Not even where there are fewer distinct points than clusters."""
+    n = data.draw(st.integers(1, len(x)))
+    chosen = k_means_plus_plus(x, n, rng=seed)
+    assert len(set(chosen.tolist())) == n
+    distinct = len(numpy.unique(x, axis=0))
+    assert len(numpy.unique(x[chosen], axis=0)) == min(n, distinct)
+
+
+def test_seeds_of_blobs_are_one_of_each():
+    x, label = blobs()
+    for seed in range(20):
+        assert sorted(label[k_means_plus_plus(x, 4, rng=seed)].tolist()) == [0, 1, 2, 3]
+
+
+@given(tables, st.data(), st.integers(0, 5))
+def test_the_end_is_a_fixed_point_and_no_worse_than_its_start(x, data, seed):
+    n = data.draw(st.integers(1, len(x)))
+    labels = k_means(x, n, rng=seed)
+    present = numpy.unique(labels)
+    centres = numpy.stack([x[labels == c].mean(axis=0) for c in present])
+    own = numpy.square(x - centres[numpy.searchsorted(present, labels)]).sum(axis=1)
+    assert_allclose(own, numpy.square(x[:, None] - centres).sum(axis=2).min(axis=1), atol=1e-9)
+    assert inertia(x, centres) <= inertia(x, x[k_means_plus_plus(x, n, rng=seed)]) + 1e-9
+
+
+def test_blobs_are_found_wherever_they_lie():
+    x, label = blobs()
+    for offset in (0.0, 1e7):
+        labels = k_means(x + offset, 4, rng=0)
+        pairs = set(zip(labels.tolist(), label.tolist(), strict=True))
+        assert len(pairs) == 4
+
+
+def test_no_cluster_stays_empty_while_points_differ():
+    x = numpy.concatenate([numpy.zeros((50, 1)), numpy.arange(1.0, 6.0)[:, None]])
+    for seed in range(10):
+        assert len(numpy.unique(k_means(x, 6, rng=seed))) == 6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_backend(xp, dtype):
+    x, label = blobs()
+    labels = to_numpy(k_means(xp.asarray(x.astype(dtype)), 4, rng=0))
+    assert len(set(zip(labels.tolist(), label.tolist(), strict=True))) == 4
+
+
+def test_the_same_seed_gives_the_same_labels():
+    x, _ = blobs()
+    assert_array_equal(k_means(x, 6, rng=3), k_means(x, 6, rng=3))
