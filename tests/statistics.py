@@ -61,3 +61,23 @@ def assert_no_common_sign(a: Any, b: Any, rate: float = FALSE_ALARM_RATE) -> Non
     agreements = numpy.count_nonzero(numpy.sign(a) == numpy.sign(b))
     p_value = binomial_p_value(agreements, numpy.size(a), 0.5)
     assert p_value >= rate, f"{agreements} of {numpy.size(a)} pairs agree in sign: p-value {p_value:.1e}"
+
+
+def assert_mean(values: Any, mean: float, deviation: float, rate: float = FALSE_ALARM_RATE, what: str = "") -> None:
+    """Assert that independent draws have this mean, given a bound on their deviation, and whatever their tails.
+
+    With ψ(x) = sign(x) log(1 + |x| + x²/2), which is at most log(1 + x + x²/2), and d_k the draws less their mean,
+    E exp Σ_k ψ(α d_k) ≤ exp(n α² σ² / 2). So (Markov) |Σ_k ψ(α d_k)| exceeds n α² σ² / 2 + log(2/rate) no more often
+    than at this rate; α makes the two terms equal. (Catoni, *Annales de l'Institut Henri Poincaré* 48 (2012), 1148.)
+    """
+    values = numpy.ravel(values)
+    if deviation <= 1e-12 * abs(mean):
+        numpy.testing.assert_allclose(values, mean, rtol=1e-9, atol=1e-12, err_msg=what)
+        return
+    bound = 2.0 * math.log(2.0 / rate)
+    x = math.sqrt(bound / len(values)) / deviation * (values - mean)
+    influence = abs(float((numpy.sign(x) * numpy.log1p(numpy.abs(x) + 0.5 * x * x)).sum()))
+    assert influence <= bound, (
+        f"{what or 'the mean'} is {values.mean():.6g} ± {deviation / math.sqrt(len(values)):.2g} where {mean:.6g} was "
+        f"expected: {influence:.4g}; by chance at most {bound:.4g}"
+    )

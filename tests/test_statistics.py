@@ -10,6 +10,7 @@ from tests.statistics import (
     FALSE_ALARM_RATE,
     assert_drawn_from,
     assert_frequencies,
+    assert_mean,
     assert_no_common_sign,
     binomial_p_value,
     kolmogorov_bound,
@@ -57,3 +58,34 @@ def test_each_check_rejects_what_is_wrong():
     assert_no_common_sign(draws[::2], draws[1::2])
     with pytest.raises(AssertionError, match="agree in sign"):
         assert_no_common_sign(draws, draws)
+
+
+@pytest.mark.parametrize("df", [2.1, 3.0, 30.0])
+@pytest.mark.parametrize("rate", [0.05, 1e-3])
+def test_the_test_of_a_mean_rejects_no_more_often_than_declared_however_heavy_the_tails(df, rate):
+    """Were the rate exceeded, 400 tests would show it only with luck; the exact binomial test says with how much."""
+    law = scipy.stats.t(df)
+    rng = numpy.random.default_rng(0)
+    rejected = sum(
+        not holds(assert_mean, law.rvs(100, random_state=rng) + 1.0, 1.0, law.std(), rate) for _ in range(400)
+    )
+    assert scipy.stats.binomtest(rejected, 400, rate, alternative="greater").pvalue > FALSE_ALARM_RATE
+
+
+def holds(check, *args):
+    try:
+        check(*args)
+    except AssertionError:
+        return False
+    return True
+
+
+def test_the_test_of_a_mean_rejects_another_mean():
+    draws = numpy.random.default_rng(0).standard_normal(50_000)
+    assert_mean(draws, 0.0, 1.0)
+    for wrong in (0.05, -0.05):
+        with pytest.raises(AssertionError, match="the mean is"):
+            assert_mean(draws, wrong, 1.0)
+    assert_mean(numpy.full(5, 0.3), 0.3, 0.0)  # what does not vary must be right to its digits
+    with pytest.raises(AssertionError):
+        assert_mean(numpy.full(5, 0.3), 0.3001, 0.0)

@@ -3,6 +3,7 @@
 from minilvm.distributions.base import Distribution
 from minilvm.distributions.bernoulli import Bernoulli
 from minilvm.distributions.categorical import Categorical
+from minilvm.distributions.exponential import Exponential
 from minilvm.distributions.independent import Independent
 from minilvm.distributions.kl import kl_divergence, register_kl
 from minilvm.distributions.multivariate_normal import MultivariateNormal
@@ -14,6 +15,7 @@ __all__ = [
     "Categorical",
     "Constraint",
     "Distribution",
+    "Exponential",
     "Independent",
     "MultivariateNormal",
     "Normal",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import abc
 import copy
+from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn, Self
 
 import numpy
@@ -36,8 +37,8 @@ class Distribution(abc.ABC):
     Attributes
     ----------
     validate_args : bool
-        Whether to check parameters and values. Without it a value outside the support scores −inf where the law can say
-        so (`Categorical`), and whatever the formula gives elsewhere.
+        Whether to check parameters and values. Without it a value outside the support scores exactly −inf, and sends no
+        gradient; where every number is in the support, what is no number scores whatever the formula gives.
     reparameterized : bool
         Whether a draw is a differentiable function of the parameters, z = g(ε; φ) (N13), so that `rsample` exists.
     """
@@ -191,6 +192,11 @@ class Distribution(abc.ABC):
             self._check_shape(value.shape)
             self._require("value", value, self.support)
         return value
+
+    def _supported(self, log_density: Callable[[Array], Array], x: Array, stand_in: float) -> Array:
+        """log p(x) within the support, and −inf outside: the formula meets a `stand_in` there, so no NaN comes back."""
+        inside = self.support.check(x)
+        return np.where(inside, log_density(np.where(inside, x, stand_in)), -numpy.inf)
 
     def _check_shape(self, shape: Shape) -> None:
         event = self.event_shape

@@ -17,11 +17,11 @@ from minilvm.distributions.parameters import (
     as_parameters,
     exactly_one,
     log_probability,
+    not_negative,
     times_log,
 )
 from minilvm.tape import stop_gradient
 
-not_negative = Constraint("finite and not negative", lambda x: np.isfinite(x) & (x >= 0))
 log_weight = Constraint("a number below +inf", lambda x: x < np.inf)  # −inf is the log of an exact zero
 somewhere_positive = Constraint("positive somewhere in each row", lambda x: (x > 0).any(axis=-1))
 somewhere_finite = Constraint("finite somewhere in each row", lambda x: (x > -np.inf).any(axis=-1))
