@@ -19,7 +19,7 @@ from minilvm.distributions.base import Distribution, sum_rightmost
 from minilvm.distributions.bernoulli import Bernoulli
 from minilvm.distributions.categorical import Categorical
 from minilvm.distributions.independent import Independent
-from minilvm.distributions.multivariate_normal import MultivariateNormal
+from minilvm.distributions.multivariate_normal import MultivariateNormal, squared_length
 from minilvm.distributions.normal import Normal
 from minilvm.distributions.parameters import broadcast, times_log, to_shape
 from minilvm.rules import primitive
@@ -108,7 +108,7 @@ def kl_multivariate_normal_multivariate_normal(p: MultivariateNormal, q: Multiva
     """Return ½ (‖L_q⁻¹ L_p‖² + ‖L_q⁻¹ (μ_p − μ_q)‖² − D) + ½ log |Σ_q| − ½ log |Σ_p|, with ‖·‖ of all elements."""
     ratio = np.linalg.solve_triangular(q.scale_tril, np.tril(p.scale_tril), lower=True)
     trace = np.sum(np.square(ratio), axis=(-2, -1))
-    distance = np.sum(np.square(q.whiten(p.loc - q.loc)), axis=-1)
+    distance = squared_length(q.whiten(p.loc))
     return 0.5 * (trace + distance - p.loc.shape[-1]) + q.half_log_det - p.half_log_det
 
 

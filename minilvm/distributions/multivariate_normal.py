@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ import numpy
 
 import minilvm.numpy as np
 from minilvm import tree
-from minilvm.backend import Array, default_rng, namespace
+from minilvm.backend import Array, default_rng, namespace, scipy_namespace
 from minilvm.distributions.base import Distribution
 from minilvm.distributions.normal import HALF_LOG_TWO_PI
 from minilvm.distributions.parameters import (
@@ -21,7 +22,9 @@ from minilvm.distributions.parameters import (
     exactly_one,
     finite,
     positive,
+    to_shape,
 )
+from minilvm.rules import primitive
 from minilvm.tape import stop_gradient
 
 lower_triangular = Constraint("lower triangular", lambda a: np.triu(a, 1) == 0)
@@ -48,12 +51,12 @@ class MultivariateNormal(Distribution):
     ----------
     loc
         Mean μ, of shape (…, D).
-    scale_tril
-        L, lower triangular with a positive diagonal, of shape (…, D, D). This is what is stored; give it, or one of:
     covariance_matrix
         Σ, symmetric and positive definite, (…, D, D).
     precision_matrix
-        Σ⁻¹, symmetric and positive definite, (…, D, D).
+        Σ⁻¹, symmetric and positive definite, in place of Σ.
+    scale_tril
+        L, lower triangular with a positive diagonal, in place of Σ. This is what is stored, and costs nothing to make.
     validate_args
         Whether to check parameters and values.
 
@@ -68,7 +71,7 @@ class MultivariateNormal(Distribution):
 
     Examples
     --------
-    >>> law = MultivariateNormal(numpy.zeros(2), covariance_matrix=numpy.array([[4.0, 2.0], [2.0, 2.0]]))
+    >>> law = MultivariateNormal(numpy.zeros(2), numpy.array([[4.0, 2.0], [2.0, 2.0]]))
     >>> law.scale_tril
     array([[2., 0.],
            [1., 1.]])
@@ -85,13 +88,13 @@ class MultivariateNormal(Distribution):
     def __init__(
         self,
         loc: Any,
-        *,
-        scale_tril: Any = None,
         covariance_matrix: Any = None,
         precision_matrix: Any = None,
+        scale_tril: Any = None,
+        *,
         validate_args: bool = True,
     ) -> None:
-        given = {"scale_tril": scale_tril, "covariance_matrix": covariance_matrix, "precision_matrix": precision_matrix}
+        given = {"covariance_matrix": covariance_matrix, "precision_matrix": precision_matrix, "scale_tril": scale_tril}
         name = exactly_one("MultivariateNormal", **given)
         loc, matrix = as_parameters(loc, given[name])
         if loc.ndim < 1 or matrix.shape[-2:] != 2 * loc.shape[-1:]:
@@ -170,12 +173,12 @@ class MultivariateNormal(Distribution):
 
     def log_prob(self, value: Any) -> Array:
         """Return −½ ‖L⁻¹ (x − μ)‖² − Σ_d log L_dd − ½ D log 2π."""
-        z = self.whiten(self._value(value) - self.loc)
-        return -0.5 * np.sum(np.square(z), axis=-1) - self.half_log_det - z.shape[-1] * HALF_LOG_TWO_PI
+        z = self.whiten(self._value(value))
+        return -0.5 * squared_length(z) - self.half_log_det - z.shape[-1] * HALF_LOG_TWO_PI
 
-    def whiten(self, deviation: Array) -> Array:
-        """Return L⁻¹ d, which for d = x − μ is standard normal; shape (…, D)."""
-        return np.squeeze(np.linalg.solve_triangular(self.scale_tril, np.expand_dims(deviation, -1), lower=True), -1)
+    def whiten(self, x: Array) -> Array:
+        """Return z = L⁻¹ (x − μ), which is standard normal where x has this law; shape (…, D)."""
+        return whitened(x, self.loc, self.scale_tril)
 
     def rsample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
         """Return draws μ + L ε with ε ~ N(0, I) (N13)."""
@@ -202,6 +205,54 @@ class MultivariateNormal(Distribution):
         """Return ½ D log 2πe + Σ_d log L_dd."""
         D = self.loc.shape[-1]
         return np.broadcast_to(self.half_log_det + D * (0.5 + HALF_LOG_TWO_PI), self.batch_shape)
+
+
+# The two halves of the density. With z̄ = ∂/∂z, dz = L⁻¹ (dx − dμ − dL z) gives x̄ = L⁻ᵀ z̄ = −μ̄ and L̄ = −L⁻ᵀ z̄ zᵀ. What
+# is shared by many points is summed over them before L⁻ᵀ is applied: then no rule but that for x solves for each point.
+
+
+def _pulled_back(g: Array, L: Array, shape: Shape) -> Array:
+    """L⁻ᵀ z̄, for an operand of this shape."""
+    g = to_shape(g, broadcast(shape, L.shape[:-1]))
+    x_bar = np.squeeze(np.linalg.solve_triangular(L, np.expand_dims(g, -1), trans=1, lower=True), -1)
+    return to_shape(x_bar, shape)
+
+
+def _rows(z: Array, L: Array) -> Array:
+    """The points that meet each factor as the rows of one matrix: the axes in front of those of L's batch go there."""
+    n = z.ndim - L.ndim + 1
+    z = np.moveaxis(z, tuple(range(n)), tuple(range(-1 - n, -1)))
+    return np.reshape(z, (*z.shape[: L.ndim - 2], math.prod(z.shape[L.ndim - 2 : -1]), z.shape[-1]))
+
+
+def _factor_rule(g: Array, y: Array, L: Array) -> Array:
+    g, y = np.swapaxes(_rows(g, L), -1, -2), _rows(y, L)
+    if y.shape[-2] < y.shape[-1]:  # fewer points to a factor than the factor has columns
+        product = np.matmul(np.linalg.solve_triangular(L, g, trans=1, lower=True), y)
+    else:
+        product = np.linalg.solve_triangular(L, np.matmul(g, y), trans=1, lower=True)
+    return -np.tril(to_shape(product, L.shape))
+
+
+@primitive(
+    x=lambda g, x_shape, L: _pulled_back(g, L, x_shape),
+    loc=lambda g, loc_shape, L: -_pulled_back(g, L, loc_shape),
+    L=_factor_rule,
+)
+def whitened(x: Array, loc: Array, L: Array) -> Array:
+    """Return z = L⁻¹ (x − μ) along the last axis, reading the lower triangle of L alone."""
+    z = x - loc
+    if L.ndim > 2:
+        return np.squeeze(np.linalg.solve_triangular(L, z[..., None], lower=True), -1)
+    columns = z.reshape(-1, z.shape[-1]).T  # as LAPACK wants them: it solves in place, and z is the one array made
+    solve = scipy_namespace("linalg", L).solve_triangular
+    return solve(L, columns, lower=True, overwrite_b=True, check_finite=False).T.reshape(z.shape)
+
+
+@primitive(z=lambda g, z: (2.0 * g)[..., None] * z)
+def squared_length(z: Array) -> Array:
+    """Return ‖z‖² along the last axis."""
+    return numpy.einsum("...d,...d->...", z, z)
 
 
 def _identity_like(a: Array) -> Array:

@@ -14,7 +14,9 @@ import minilvm.numpy as np
 from minilvm.autograd import check_grads, grad
 from minilvm.backend import to_numpy
 from minilvm.distributions import Independent, MultivariateNormal, Normal, kl_divergence
-from tests.distributions.helpers import Nodes, assert_dtype, assert_of, real_arrays
+from minilvm.distributions.multivariate_normal import _pulled_back, squared_length, whitened
+from minilvm.rules import primitive
+from tests.distributions.helpers import Nodes, assert_dtype, assert_of, assert_same_to_second_order, real_arrays
 from tests.statistics import assert_drawn_from, assert_no_common_sign
 
 
@@ -158,6 +160,67 @@ def test_log_prob_is_differentiable_in_parameters_and_value(L, loc, x):
     check_grads(lambda law, x: law.log_prob(x), [MultivariateNormal(loc, scale_tril=L), x], rtol=1e-5)
 
 
+def composite_whitening(x, loc, L):
+    return np.matmul(np.linalg.inv(np.tril(L)), (x - loc)[..., None])[..., 0]
+
+
+MEETINGS = pytest.mark.parametrize(
+    ("x", "loc", "L"),
+    [
+        ((3,), (3,), (3, 3)),
+        ((5, 3), (3,), (3, 3)),
+        ((3,), (5, 3), (3, 3)),
+        ((4, 5, 3), (5, 3), (3, 3)),
+        ((5, 1, 3), (2, 3), (2, 3, 3)),
+        ((4, 5, 3), (3,), (5, 3, 3)),
+        ((3,), (5, 1, 3), (4, 1, 2, 3, 3)),
+        ((4, 1, 3), (1, 3), (1, 3, 3)),
+    ],
+)
+
+
+def random_meeting(x, loc, L):
+    rng = numpy.random.default_rng(0)
+    factor = numpy.tril(rng.standard_normal(L), -1) + numpy.eye(3) * rng.uniform(0.5, 2.0, (*L[:-1], 1))
+    return [rng.standard_normal(x), rng.standard_normal(loc), factor]
+
+
+@MEETINGS
+def test_whitening_is_the_composite_to_second_order(x, loc, L):
+    args = random_meeting(x, loc, L)
+    assert_same_to_second_order(whitened, composite_whitening, args)
+    assert_same_to_second_order(squared_length, lambda z: (z * z).sum(axis=-1), args[:1])
+
+
+@MEETINGS
+@pytest.mark.parametrize("wrong", ["loc", "L"])
+def test_a_wrong_rule_is_caught(x, loc, L, wrong):
+    def without_the_transpose(g, y, L):
+        return -np.tril(np.linalg.solve_triangular(L, np.matmul(g[..., None], y[..., None, :]), lower=True))
+
+    rules = {"loc": lambda g, loc_shape, L: _pulled_back(g, L, loc_shape), "L": without_the_transpose}
+    twin = primitive(**{wrong: rules[wrong]})(composite_whitening)
+    args = random_meeting(x, loc, L)
+    i = ["x", "loc", "L"].index(wrong)
+
+    def of_one(f):
+        return lambda a: f(*args[:i], a, *args[i + 1 :])
+
+    with pytest.raises((AssertionError, ValueError)):
+        assert_same_to_second_order(of_one(twin), of_one(composite_whitening), [args[i]])
+
+
+def test_nothing_is_written_into_what_was_given():
+    """The solver overwrites, and must have something of its own to overwrite, even where the mean is 0."""
+    x, loc, L = random_meeting((5, 3), (3,), (3, 3))
+    copies = [a.copy() for a in (x, loc, L)]
+    for point in (x, x[0], numpy.asfortranarray(x), x[::2]):
+        whitened(point, loc, L)
+        whitened(point, numpy.zeros(3), L)
+    for now, before in zip((x, loc, L), copies, strict=True):
+        assert_array_equal(now, before)
+
+
 @pytest.mark.parametrize("matrix", ["covariance_matrix", "precision_matrix"])
 def test_other_parameterisations_are_differentiable(matrix):
     rng = numpy.random.default_rng(0)
@@ -278,8 +341,8 @@ I = numpy.eye(2)
 @pytest.mark.parametrize(
     ("loc", "parameters", "message"),
     [
-        ([0.0, 0.0], {}, "MultivariateNormal: none given; expected exactly one of scale_tril, covariance_matrix, prec"),
-        ([0.0, 0.0], {"scale_tril": I, "covariance_matrix": I}, "scale_tril and covariance_matrix given"),
+        ([0.0, 0.0], {}, "MultivariateNormal: none given; expected exactly one of covariance_matrix, precision_ma"),
+        ([0.0, 0.0], {"scale_tril": I, "covariance_matrix": I}, "covariance_matrix and scale_tril given"),
         (0.0, {"scale_tril": I}, r"loc has shape \(\) and scale_tril has \(2, 2\); expected \(…, D\) and \(…, D, D\)"),
         ([0.0, 0.0, 0.0], {"scale_tril": I}, r"loc has shape \(3,\) and scale_tril has \(2, 2\)"),
         (numpy.zeros((3, 2)), {"scale_tril": numpy.stack([I, I])}, "do not broadcast"),
@@ -301,10 +364,11 @@ def test_impossible_parameters_are_refused(loc, parameters, message):
         MultivariateNormal(loc, **parameters)
 
 
-def test_the_matrix_is_named_and_not_guessed():
-    """`torch.distributions` takes the covariance in second place: a diagonal one would pass for a factor."""
-    with pytest.raises(TypeError, match="positional"):
-        MultivariateNormal(numpy.zeros(2), I)
+def test_the_matrices_are_in_the_order_of_torch():
+    matrices = [numpy.diag([4.0, 9.0]), numpy.diag([1 / 4, 1 / 9]), numpy.diag([2.0, 3.0])]
+    for i, matrix in enumerate(matrices):
+        law = MultivariateNormal(numpy.zeros(2), *[None] * i, matrix)
+        assert_allclose(law.scale_tril, matrices[2], rtol=1e-15)
 
 
 def test_impossible_values_are_refused():
