@@ -25,53 +25,58 @@ def squared_distances(x: Array, centres: Array) -> Array:
     return np.maximum(squares, 0.0)  # rounding may leave the distance of a point to itself below 0
 
 
-def k_means_plus_plus(x: Array, n_clusters: int, *, rng: Any) -> Array:
+def k_means_plus_plus(x: Array, n_clusters: int, *, rng: Any, sample_weight: Array | None = None) -> Array:
     """Return the indices of `n_clusters` points of `x` (N, D) that lie far apart, no index twice: greedy k-means++.
 
-    Each is the best of 2 + ⌊log C⌋ candidates, drawn with probability proportional to their squared distance from the
-    nearest point chosen before; the best is the one that leaves the least inertia. (Arthur and Vassilvitskii, 2007: the
-    expected inertia of the plain form is within 8 (log C + 2) of the least.)
+    Each is the best of 2 + ⌊log C⌋ candidates, drawn with probability proportional to their weight times their squared
+    distance from the nearest point chosen before; the best is the one that leaves the least inertia. (Arthur and
+    Vassilvitskii, 2007: the expected inertia of the plain form is within 8 (log C + 2) of the least.)
     """
     generator = backend.default_rng(rng, like=x)
     x = x - x.mean(axis=0)
+    weights = np.ones_like(x, shape=(len(x),)) if sample_weight is None else sample_weight
     n_candidates = 2 + int(math.log(n_clusters))
-    chosen = [int(generator.integers(0, len(x)))]
+    chosen = _draw(weights, generator.random(1)).tolist()
     nearest = squared_distances(x, x[chosen])[:, 0]
     nearest[chosen] = 0.0
     while len(chosen) < n_clusters:
-        # Where only copies of chosen points are left, every point that is not chosen is as good as another.
-        chances = nearest if float(nearest.sum()) > 0 else _all_but(chosen, nearest)
-        cumulative = np.cumsum(chances)
-        u = generator.random(n_candidates) * cumulative[-1]
-        candidates = np.minimum((cumulative <= u[:, None]).sum(axis=1), len(x) - 1)
+        chances = weights * nearest
+        if not float(chances.sum()) > 0:  # copies of chosen points are left, of which one is as good as another
+            chances = np.ones_like(nearest)
+            chances[chosen] = 0.0
+        candidates = _draw(chances, generator.random(n_candidates))
         left = np.minimum(nearest[:, None], squared_distances(x, x[candidates]))
-        best = int(left.sum(axis=0).argmin())
+        best = int((weights @ left).argmin())
         chosen.append(int(candidates[best]))
         nearest = left[:, best]
         nearest[chosen] = 0.0
     return backend.namespace(x).asarray(chosen)
 
 
-def _all_but(chosen: list[int], like: Array) -> Array:
-    chances = np.ones_like(like)
-    chances[chosen] = 0.0
-    return chances
+def _draw(chances: Array, u: Array) -> Array:
+    """Indices with these chances, from uniform u: a point that is there twice is drawn as one of twice the weight."""
+    cumulative = np.cumsum(chances)
+    return np.minimum((cumulative <= u[:, None] * cumulative[-1]).sum(axis=1), len(chances) - 1)
 
 
-def k_means(x: Array, n_clusters: int, *, rng: Any, max_iter: int = 300) -> Array:
-    """Return each point's cluster, a label 0 … C − 1 of shape (N,): a local optimum of the inertia, from k-means++.
+def k_means(
+    x: Array, n_clusters: int, *, rng: Any, sample_weight: Array | None = None, max_iter: int = 300
+) -> tuple[Array, Array]:
+    """Return centres (C, D) and each point's label (N,): a local optimum of the inertia, from k-means++.
 
     A cluster that loses all its points starts again at the point that lies farthest from its centre.
     """
-    x = x - x.mean(axis=0)
-    centres = x[k_means_plus_plus(x, n_clusters, rng=rng)]
+    origin = x.mean(axis=0)
+    x = x - origin
+    weights = np.ones_like(x, shape=(len(x),)) if sample_weight is None else sample_weight
+    centres = x[k_means_plus_plus(x, n_clusters, rng=rng, sample_weight=sample_weight)]
     labels, distances = _assign(x, centres)
     for _ in range(max_iter):
-        centres = _means(x, labels, distances, n_clusters)
+        centres = _means(x, labels, weights, distances, n_clusters)
         before, (labels, distances) = labels, _assign(x, centres)
         if bool((labels == before).all()):
             break
-    return labels
+    return centres + origin, labels
 
 
 def _assign(x: Array, centres: Array) -> tuple[Array, Array]:
@@ -81,18 +86,18 @@ def _assign(x: Array, centres: Array) -> tuple[Array, Array]:
     return labels, np.concatenate([chunk.min(axis=1) for chunk in chunks])
 
 
-def _means(x: Array, labels: Array, distances: Array, n_clusters: int) -> Array:
+def _means(x: Array, labels: Array, weights: Array, distances: Array, n_clusters: int) -> Array:
     """Each cluster's mean; the empty ones share out the points that are farthest from their centres."""
     clusters = backend.namespace(x).arange(n_clusters)
     counts = np.zeros_like(x, shape=(n_clusters,))
     sums = np.zeros_like(x, shape=(n_clusters, x.shape[1]))
     for i in range(0, len(x), CHUNK):
-        members = (labels[i : i + CHUNK] == clusters[:, None]).astype(x.dtype)
+        members = (labels[i : i + CHUNK] == clusters[:, None]) * weights[i : i + CHUNK]
         counts += members.sum(axis=1)
         sums += members @ x[i : i + CHUNK]
     empty = counts == 0
-    centres = sums / np.maximum(counts, 1.0)[:, None]
+    centres = sums / np.where(empty, 1.0, counts)[:, None]
     if bool(empty.any()):
-        farthest = np.argsort(-distances)[: int(empty.sum())]
+        farthest = np.argsort(-weights * distances)[: int(empty.sum())]
         centres[empty] = x[farthest]
     return centres

@@ -51,7 +51,7 @@ def test_seeds_of_blobs_are_one_of_each():
 @given(tables, st.data(), st.integers(0, 5))
 def test_the_end_is_a_fixed_point_and_no_worse_than_its_start(x, data, seed):
     n = data.draw(st.integers(1, len(x)))
-    labels = k_means(x, n, rng=seed)
+    _, labels = k_means(x, n, rng=seed)
     present = numpy.unique(labels)
     centres = numpy.stack([x[labels == c].mean(axis=0) for c in present])
     own = numpy.square(x - centres[numpy.searchsorted(present, labels)]).sum(axis=1)
@@ -62,7 +62,8 @@ def test_the_end_is_a_fixed_point_and_no_worse_than_its_start(x, data, seed):
 def test_blobs_are_found_wherever_they_lie():
     x, label = blobs()
     for offset in (0.0, 1e7):
-        labels = k_means(x + offset, 4, rng=0)
+        centres, labels = k_means(x + offset, 4, rng=0)
+        assert_allclose(centres[labels] - offset, numpy.stack([x[label == c].mean(axis=0) for c in label]), atol=1e-7)
         pairs = set(zip(labels.tolist(), label.tolist(), strict=True))
         assert len(pairs) == 4
 
@@ -70,16 +71,26 @@ def test_blobs_are_found_wherever_they_lie():
 def test_no_cluster_stays_empty_while_points_differ():
     x = numpy.concatenate([numpy.zeros((50, 1)), numpy.arange(1.0, 6.0)[:, None]])
     for seed in range(10):
-        assert len(numpy.unique(k_means(x, 6, rng=seed))) == 6
+        assert len(numpy.unique(k_means(x, 6, rng=seed)[1])) == 6
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_backend(xp, dtype):
     x, label = blobs()
-    labels = to_numpy(k_means(xp.asarray(x.astype(dtype)), 4, rng=0))
+    labels = to_numpy(k_means(xp.asarray(x.astype(dtype)), 4, rng=0)[1])
     assert len(set(zip(labels.tolist(), label.tolist(), strict=True))) == 4
 
 
 def test_the_same_seed_gives_the_same_labels():
     x, _ = blobs()
-    assert_array_equal(k_means(x, 6, rng=3), k_means(x, 6, rng=3))
+    assert_array_equal(k_means(x, 6, rng=3)[0], k_means(x, 6, rng=3)[0])
+
+
+@given(tables, st.data(), st.integers(0, 5))
+def test_a_weight_is_a_number_of_copies(x, data, seed):
+    copies = data.draw(arrays(int, len(x), elements=st.integers(0, 3)).filter(lambda w: w.sum() > 0))
+    n = data.draw(st.integers(1, min(4, int((copies > 0).sum()))))
+    centres, _ = k_means(x, n, rng=seed, sample_weight=copies.astype(float), max_iter=1)
+    repeated, _ = k_means(numpy.repeat(x, copies, axis=0), n, rng=seed, max_iter=1)
+    if len(numpy.unique(x, axis=0)) == len(x):
+        assert_allclose(centres, repeated, atol=1e-9)
