@@ -3,6 +3,7 @@
 from minilvm.models.base import LatentVariableModel
 from minilvm.models.bernoulli_mixture import BernoulliMixture
 from minilvm.models.guides import AmortizedGuide, PerDatapointGuide, diagonal_normal, factorised_bernoulli
+from minilvm.models.linear_gaussian import LinearGaussian
 from minilvm.models.mixture_of_gaussians import MixtureOfGaussians
 from minilvm.models.sigmoid_belief import SigmoidBeliefNetwork
 from minilvm.models.vae import VAE
@@ -12,6 +13,7 @@ __all__ = [
     "AmortizedGuide",
     "BernoulliMixture",
     "LatentVariableModel",
+    "LinearGaussian",
     "MixtureOfGaussians",
     "PerDatapointGuide",
     "SigmoidBeliefNetwork",

@@ -8,7 +8,7 @@ from typing import Any
 from minilvm.testing.laws import assert_lower_bound, assert_per_draw_order, assert_unbiased
 from minilvm.testing.oracles import AllTuples, all_tuples, expected_bound, expected_estimate
 
-_STRATEGIES = ("gaussian_mixtures", "log_tables", "log_weight_arrays", "sigmoid_belief_networks")
+_STRATEGIES = ("gaussian_mixtures", "linear_gaussians", "log_tables", "log_weight_arrays", "sigmoid_belief_networks")
 
 __all__ = [
     "AllTuples",
@@ -19,6 +19,7 @@ __all__ = [
     "expected_bound",
     "expected_estimate",
     "gaussian_mixtures",
+    "linear_gaussians",
     "log_tables",
     "log_weight_arrays",
     "sigmoid_belief_networks",

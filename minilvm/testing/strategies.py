@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import minilvm.numpy as np
 from minilvm import backend
-from minilvm.models import MixtureOfGaussians, SigmoidBeliefNetwork
+from minilvm.models import LinearGaussian, MixtureOfGaussians, SigmoidBeliefNetwork
 
 
 def reals(limit: float) -> st.SearchStrategy[float]:
@@ -60,3 +60,12 @@ def gaussian_mixtures(draw: Any, max_components: int = 3, max_features: int = 3)
         draw(arrays((n_components, n_features), 5.0)),
         factors @ factors.swapaxes(1, 2) + 0.1 * np.eye(n_features),
     )
+
+
+@st.composite
+def linear_gaussians(draw: Any, max_latents: int = 2, max_features: int = 4) -> LinearGaussian:
+    """Models with noise of standard deviation 0.1 to 2, one for each feature or one for all."""
+    n_latents, n_features = draw(st.integers(1, max_latents)), draw(st.integers(1, max_features))
+    shape = draw(st.sampled_from([(n_features,), ()]))
+    noise = hnp.arrays(numpy.float64, shape, elements=st.floats(0.1, 2.0)).map(numpy.square).map(backend.asarray)
+    return LinearGaussian(draw(arrays((n_features, n_latents))), draw(arrays(n_features)), draw(noise))
