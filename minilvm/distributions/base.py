@@ -21,9 +21,9 @@ from typing import Any, ClassVar, NoReturn, Self
 import numpy
 
 import minilvm.numpy as np
-from minilvm import backend, tree
+from minilvm import tree
 from minilvm.backend import Array
-from minilvm.distributions.parameters import Constraint, Shape, as_parameters, broadcast_shapes, is_floating
+from minilvm.distributions.parameters import Constraint, Shape, as_parameters, broadcast_shapes, is_floating, require
 from minilvm.tape import Tensor, stop_gradient
 
 
@@ -218,15 +218,7 @@ class Distribution(abc.ABC):
         """Raise unless x meets the constraints, naming the first element that does not; look at nothing traced."""
         if not self.validate_args or type(x) is Tensor or any(type(leaf) is Tensor for leaf in tree.leaves(self)):
             return
-        for constraint in constraints:
-            ok = constraint.check(x)
-            if not ok.all():
-                index = tuple(numpy.argwhere(~backend.to_numpy(ok))[0].tolist())
-                which = f"{name}[{', '.join(map(str, index))}]" if index else name
-                raise ValueError(
-                    f"{type(self).__name__}: {name} must be {constraint.description}; "
-                    f"{which} is {backend.to_numpy(x)[index]}"
-                )
+        require(type(self).__name__, name, x, *constraints)
 
     def _lacks(self, what: str) -> NoReturn:
         raise NotImplementedError(f"{type(self).__name__} has no {what}")

@@ -54,6 +54,27 @@ def as_parameters(*parameters: Any) -> tuple[Array, ...]:
     )
 
 
+def require(owner: str, name: str, x: Array, *constraints: Constraint) -> None:
+    """Raise unless x meets the constraints.
+
+    Raises
+    ------
+    ValueError
+        An element does not: the message names the first, with its index. A test may stretch x over a batch of laws, or
+        be of each row of x; the index is that of x itself, or of the row.
+    """
+    for constraint in constraints:
+        ok = constraint.check(x)
+        if not ok.all():
+            index = numpy.argwhere(~backend.to_numpy(ok))[0]
+            if ok.ndim >= x.ndim:
+                index = index[ok.ndim - x.ndim :] % numpy.array(x.shape, dtype=int)
+            which = f"{name}[{', '.join(map(str, index))}]" if len(index) else name
+            raise ValueError(
+                f"{owner}: {name} must be {constraint.description}; {which} is {backend.to_numpy(x)[tuple(index)]}"
+            )
+
+
 def exactly_one(law: str, **choices: Any) -> str:
     """Return the name of the one choice that is not None.
 

@@ -9,11 +9,13 @@ from numpy.testing import assert_array_equal
 import minilvm.numpy as np
 from minilvm.autograd import check_grads, grad
 from minilvm.distributions.parameters import (
+    Constraint,
     as_parameters,
     broadcast_parameters,
     exactly_one,
     log_complement,
     log_probability,
+    require,
     times_log,
 )
 
@@ -41,6 +43,22 @@ def test_exactly_one_of_several_is_asked_for_by_name():
         exactly_one("Law", a=None, b=None)
     with pytest.raises(ValueError, match="Law: a and b given; expected exactly one of a, b"):
         exactly_one("Law", a=1, b=2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "offender"), [((), "x is 3"), ((1,), r"x\[0\] is 3"), ((4,), r"x\[2\] is 3"), ((2, 1), r"x\[1, 0\] is 3")]
+)
+def test_what_is_refused_is_named_by_its_own_index_though_it_meets_a_batch(shape, offender):
+    limits = numpy.array([[9, 9, 9, 9], [9, 9, 2, 9]])
+    below = Constraint("below the limit", lambda x: x < limits)
+    with pytest.raises(ValueError, match=f"Law: x must be below the limit; {offender}$"):
+        require("Law", "x", numpy.full(shape, 3), below)
+
+
+def test_rows_that_are_refused_are_named():
+    sums = Constraint("rows that sum to 1", lambda x: x.sum(axis=-1) == 1)
+    with pytest.raises(ValueError, match=r"Law: x must be rows that sum to 1; x\[1\] is \[2 3\]"):
+        require("Law", "x", numpy.array([[0, 1], [2, 3]]), sums)
 
 
 def test_shapes_that_do_not_broadcast_are_named():
