@@ -13,15 +13,17 @@ import minilvm.numpy as np
 from minilvm import backend
 from minilvm.backend import Array
 from minilvm.distributions import Distribution
+from minilvm.distributions.parameters import finite
+from minilvm.estimators.quadrature import is_integrable, log_integral
 from minilvm.estimators.weights import LogJoint, check_n_samples, check_weights, log_weights, logmeanexp
 
 
-class EnumerableModel(LogJoint, Protocol):
-    """A model whose latent takes finitely many values, which its prior can list."""
+class ModelWithPrior(LogJoint, Protocol):
+    """A model that can also say p(z)."""
 
     @property
     def prior(self) -> Distribution:
-        """p(z), which has `enumerate_support`."""
+        """p(z)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,20 +44,43 @@ class Estimate:
         return self.log_p + math.log(delta)
 
 
-def exact_log_marginal(model: EnumerableModel, x: Array) -> Array:
-    """Return log p(x) = log Σ_z p(x, z) by enumeration of z (N4), shape (N,), in tiles of bounded memory.
+def exact_log_marginal(model: ModelWithPrior, x: Array) -> Array:
+    """Return log p(x), shape (N,): log Σ_z p(x, z) by enumeration (N4), or log ∫ p(x, z) dz by quadrature.
+
+    The one where the prior can list its support, the other where z is one or two real numbers; in tiles of bounded
+    memory.
 
     Raises
     ------
+    ValueError
+        z is of more than two real numbers; there are too many values to list; or the integral does not settle.
     NotImplementedError
-        The prior cannot list its support.
+        The prior is neither.
     """
-    tiles = [np.logsumexp(model.log_joint(x, z), axis=0) for z in _support_tiles(model.prior, x)]
-    return np.logsumexp(np.stack(tiles), axis=0)
+    prior = model.prior
+    if prior.support is not finite:
+        support = prior.enumerate_support()
+        tiles = [np.logsumexp(model.log_joint(x, z), axis=0) for z in _tiles(support, x)]
+        return np.logsumexp(np.stack(tiles), axis=0)
+    if not is_integrable(prior):
+        raise ValueError(
+            f"z has shape {prior.event_shape}: no integral over more than two dimensions can be done exactly. Bound "
+            "it from below: iwae(log_weights(model, q, x, K, rng=rng))"
+        )
+    return np.stack([_integral(model, x[n : n + 1]) for n in range(len(x))])
+
+
+def _integral(model: ModelWithPrior, x: Array) -> Array:
+    """log ∫ p(x, z) dz for a single datum, (1, …): each has a grid of its own."""
+
+    def log_joint(points: Array) -> Array:
+        return np.concatenate([model.log_joint(x, z)[:, 0] for z in _tiles(points, x)])
+
+    return log_integral(log_joint, model.prior)
 
 
 def naive_monte_carlo(
-    model: EnumerableModel, x: Array, n_samples: int, *, rng: Any, proposal: str = "uniform"
+    model: ModelWithPrior, x: Array, n_samples: int, *, rng: Any, proposal: str = "uniform"
 ) -> Estimate:
     """Estimate p(x) with latents that know nothing of x: |Z| (1/K) Σ_k p(x, z_k), z_k uniform over Z (N5).
 
@@ -88,9 +113,8 @@ def importance_sampling(log_w: Array) -> Estimate:
 _TILE = 2**22  # elements of x-by-z broadcasts held at once: 32 MB of float64
 
 
-def _support_tiles(prior: Distribution, x: Array) -> Iterator[Array]:
-    """All values of z, of shape (S, 1, …) to broadcast against the data, a bounded number at a time."""
-    support = prior.enumerate_support()
+def _tiles(z: Array, x: Array) -> Iterator[Array]:
+    """Values of z, of shape (S, 1, …) to broadcast against the data, a bounded number at a time."""
     rows = max(1, _TILE // max(1, x.size))
-    for start in range(0, len(support), rows):
-        yield support[start : start + rows, None]
+    for start in range(0, len(z), rows):
+        yield z[start : start + rows, None]

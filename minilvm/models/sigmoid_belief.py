@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,20 +58,26 @@ class SigmoidBeliefNetwork(LatentVariableModel):
         return Independent(Bernoulli(logits=z @ self.weights + self.bias), 1)
 
     def log_marginal(self, x: Array) -> Array:
-        """log p(x) = log Σ_z p(x, z) over all 2^L states (N4), shape (N,)."""
-        return np.logsumexp(self._log_joint_table(x), axis=0)
+        """log p(x) = log Σ_z p(x, z) over all 2^L states (N4), shape (N,); up to 2^16 and more, some at a time."""
+        return np.logsumexp(np.stack([np.logsumexp(part, axis=0) for part in self._log_joint_table(x)]), axis=0)
 
     def posterior(self, x: Array) -> LawOfStates:
         """p(z | x) ∝ p(x, z), a weight for each of the 2^L states; batch shape (N,)."""
-        return LawOfStates(self._log_joint_table(x).T)
+        return LawOfStates(np.concatenate(list(self._log_joint_table(x))).T)
 
-    def _log_joint_table(self, x: Array) -> Array:
-        """log p(x_n, z_s) for every state s, shape (2^L, N): the products z W + b are shared by all data."""
+    def _log_joint_table(self, x: Array) -> Iterator[Array]:
+        """log p(x_n, z_s) for every state s, (2^L, N) by rows: the products z W + b are shared by all data."""
         check_bits(x, self.weights.shape[1])
-        z = self.prior.enumerate_support()
-        logits = z @ self.weights + self.bias
-        normaliser = np.special.softplus(logits).sum(axis=1) - self.prior.log_prob(z)
-        return logits @ x.T - normaliser[:, None]
+        states = self.prior.enumerate_support()
+        rows = max(1, _TILE // max(x.shape))
+        for start in range(0, len(states), rows):
+            z = states[start : start + rows]
+            logits = z @ self.weights + self.bias
+            normaliser = np.special.softplus(logits).sum(axis=1) - self.prior.log_prob(z)
+            yield logits @ x.T - normaliser[:, None]
+
+
+_TILE = 2**20  # numbers in a tile of states by features, or by data: 8 MB of float64
 
 
 @dataclass(frozen=True, init=False, eq=False)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy
 import pytest
 from hypothesis import given
@@ -86,3 +88,27 @@ def test_the_posterior_lives_where_the_network_does(xp):
         x, _ = model.sample(5, rng=0)
         assert isinstance(model.posterior(x).enumerate_support(), xp.ndarray)
         assert log_weights(model, model.posterior(x), x, 2, rng=0).shape == (2, 5)
+
+
+def test_many_states_are_summed_a_few_at_a_time(xp, monkeypatch):
+    model = SigmoidBeliefNetwork.random(10, 50, rng=0)
+    x = bits(model, 1, n=3)
+    whole, posterior = model.log_marginal(x), model.posterior(x)
+    monkeypatch.setattr("minilvm.models.sigmoid_belief._TILE", 50 * 100)  # a hundred of 1024 states
+    assert_allclose(model.log_marginal(x), whole, rtol=1e-13)
+    z = posterior.sample(3, rng=0)
+    assert_allclose(model.posterior(x).log_prob(z), posterior.log_prob(z), rtol=1e-13)
+    z = model.prior.enumerate_support()
+    assert_allclose(whole, np.logsumexp(model.log_joint(x, z[:, None]), axis=0), rtol=1e-12)
+
+
+def test_memory_is_that_of_a_tile_and_not_of_all_states():
+    model = SigmoidBeliefNetwork.random(12, 2000, rng=0)
+    x = bits(model, 1, n=2)
+    tracemalloc.start()
+    try:
+        model.log_marginal(x)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 35e6 < 2**12 * 2000 * 8  # a tile is 8 MB, and its softplus takes three more
