@@ -9,34 +9,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
 import minilvm.numpy as np
-from minilvm import backend
 from minilvm.backend import Array
 from minilvm.distributions.parameters import times_log
-from minilvm.models.base import check_data
+from minilvm.inference.passes import Data, EMModel, check_arguments, em_pass, total_weight
+from minilvm.models.base import CollapsedComponentError
 
-Statistics = TypeVar("Statistics")
-
-
-class EMModel(Protocol[Statistics]):
-    """A mixture whose M-step has a closed form in sufficient statistics that add up over the data."""
-
-    def component_log_joint(self, x: Array) -> Array:
-        """log p(x_n, z = c), of shape (N, C)."""
-
-    def statistics(self, x: Array, responsibilities: Array) -> Statistics:
-        """What the M-step needs to know of the data, given whose they are."""
-
-    def m_step(self, statistics: Statistics) -> Any:
-        """The model of largest expected log joint."""
-
-
-Model = TypeVar("Model", bound=EMModel[Any])
+Model = TypeVar("Model", bound=EMModel)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,28 +31,10 @@ class EMResult(Generic[Model]):
     model: Model
     lower_bounds: list[float]
     converged: bool
+    n_passes: int  # over the data: EM maps, those that came to nothing included
 
 
-def e_step(model: EMModel[Any], x: Array) -> tuple[Array, Array]:
-    """Return the responsibilities p(z = c | x_n), shape (N, C), and log p(x_n), shape (N,).
-
-    Raises
-    ------
-    ValueError
-        A datum is impossible: p(x_n) is 0, or too small to have a logarithm, and Bayes' rule divides by it.
-    """
-    log_joint = model.component_log_joint(x)
-    log_marginal = np.logsumexp(log_joint, axis=1)
-    impossible = backend.to_numpy(np.equal(log_marginal, -np.inf))
-    if impossible.any():
-        raise ValueError(
-            f"x[{int(impossible.argmax())}] has probability 0 under every component: use a pseudocount or wider "
-            "covariances, or drop it"
-        )
-    return np.exp(log_joint - log_marginal[:, None]), log_marginal
-
-
-def free_energy(model: EMModel[Any], x: Array, responsibilities: Array) -> Array:
+def free_energy(model: EMModel, x: Array, responsibilities: Array) -> Array:
     """Return F(q, θ) = Σ_c q_nc [log p(x_n, c) − log q_nc] for *any* q of shape (N, C) (N8): shape (N,).
 
     A lower bound on log p(x_n), by KL(q_n ‖ p(z | x_n)) (N9); equal to it after an E-step.
@@ -78,10 +45,12 @@ def free_energy(model: EMModel[Any], x: Array, responsibilities: Array) -> Array
 
 def fit_em(
     model: Model,
-    x: Array,
+    x: Data,
     *,
     max_iter: int = 1000,
     tol: float = 1e-10,
+    sample_weight: Array | None = None,
+    executor: Executor | None = None,
     callback: Callable[[int, Model, float], None] | None = None,
     progress: bool = False,
 ) -> EMResult[Model]:
@@ -92,11 +61,16 @@ def fit_em(
     model
         Where to start.
     x
-        Data of shape (N, D).
+        Data of shape (N, D): an array, a memory map, or something that can be iterated over again and again for chunks
+        of shape (n, D), or for pairs of a chunk and the weights of its points.
     max_iter
         The most steps to take; 0 for none.
     tol
         Converged when a step changes the bound by less than `tol` nats per datum.
+    sample_weight
+        Of shape (N,), at least 0: as if each point were there so many times.
+    executor
+        Of `concurrent.futures`, or one like it, whose workers share each pass over the data.
     callback
         Called as `callback(step, model, lower_bound)` with the parameters before each step, and with the last.
     progress
@@ -112,23 +86,28 @@ def fit_em(
     ------
     ValueError
         The data are not a finite (N, D) table to match the model, `max_iter` < 0, a datum is impossible, or a component
-        has collapsed.
+        has collapsed (a `CollapsedComponentError`, which says what was found before).
     """
-    check_data(x)
+    check_arguments(model, x, sample_weight)
     if max_iter < 0:
         raise ValueError(f"max_iter is {max_iter}; expected at least 0")
+    least = tol * total_weight(model, x, sample_weight)
     bounds: list[float] = []
     for step in tqdm(range(max_iter + 1), desc="EM", disable=not progress):
-        responsibilities, log_marginal = e_step(model, x)
-        bounds.append(float(log_marginal.sum() + _log_parameter_prior(model)))
+        log_likelihood, statistics = em_pass(model, x, sample_weight=sample_weight, executor=executor)
+        bounds.append(log_likelihood + _log_parameter_prior(model))
         if callback is not None:
             callback(step, model, bounds[-1])
-        converged = step > 0 and abs(bounds[-1] - bounds[-2]) < tol * len(x)
+        converged = step > 0 and abs(bounds[-1] - bounds[-2]) < least
         if converged or step == max_iter:
             break
-        model = model.m_step(model.statistics(x, responsibilities))
-    return EMResult(model, bounds, converged)
+        try:
+            model = model.m_step(statistics)
+        except CollapsedComponentError as error:
+            error.result = EMResult(model, bounds, converged=False, n_passes=len(bounds))
+            raise
+    return EMResult(model, bounds, converged, len(bounds))
 
 
-def _log_parameter_prior(model: Any) -> Any:
-    return model.log_parameter_prior() if hasattr(model, "log_parameter_prior") else 0.0
+def _log_parameter_prior(model: Any) -> float:
+    return float(model.log_parameter_prior()) if hasattr(model, "log_parameter_prior") else 0.0

@@ -1,7 +1,9 @@
 """Models, which say log p(x, z), and guides, which say q(z)."""
 
-from minilvm.models.base import LatentVariableModel
+from minilvm.models.base import CollapsedComponentError, LatentVariableModel
 from minilvm.models.bernoulli_mixture import BernoulliMixture
+from minilvm.models.conjugate_prior import ConjugatePrior
+from minilvm.models.gaussian_statistics import GaussianStatistics
 from minilvm.models.guides import AmortizedGuide, PerDatapointGuide, diagonal_normal, factorised_bernoulli
 from minilvm.models.linear_gaussian import LinearGaussian
 from minilvm.models.mixture_of_gaussians import MixtureOfGaussians
@@ -12,6 +14,9 @@ __all__ = [
     "VAE",
     "AmortizedGuide",
     "BernoulliMixture",
+    "CollapsedComponentError",
+    "ConjugatePrior",
+    "GaussianStatistics",
     "LatentVariableModel",
     "LinearGaussian",
     "MixtureOfGaussians",

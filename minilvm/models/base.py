@@ -75,6 +75,26 @@ class Mixture(LatentVariableModel):
         return Categorical(logits=self.component_log_joint(x))
 
 
+class CollapsedComponentError(ValueError):
+    """Components have lost their points, or closed in on too few of them: the M-step has no answer for them.
+
+    Attributes
+    ----------
+    components
+        Which.
+    result
+        What `fit_em` had found before, for a new start: an `EMResult` whose model is the last sound one.
+    """
+
+    def __init__(self, message: str, components: tuple[int, ...]) -> None:
+        super().__init__(message, components)
+        self.components = components
+        self.result: Any = None
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def check_data(x: Array, n_features: int | None = None) -> None:
     """Refuse data that are not a finite real table of shape (N, D), saying what was given and what was expected."""
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)

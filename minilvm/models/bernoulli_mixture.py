@@ -9,7 +9,7 @@ import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.backend import Array
 from minilvm.distributions import Bernoulli, Independent
-from minilvm.models.base import Mixture, check_bits, check_n_components
+from minilvm.models.base import CollapsedComponentError, Mixture, check_bits, check_n_components
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +85,16 @@ class BernoulliMixture(Mixture):
 
         Raises
         ------
-        ValueError
+        CollapsedComponentError
             A component has lost all its points, and no pseudocount says what its probabilities are then.
         """
         a = self.pseudocount
         if a == 0.0 and bool((statistics.counts == 0.0).any()):
-            raise ValueError(
-                f"component {int(statistics.counts.argmin())} has lost all its points: use fewer components, a "
-                "pseudocount above 0, or start from another rng"
+            components = tuple(int(c) for c in backend.to_numpy(statistics.counts == 0.0).nonzero()[0])
+            raise CollapsedComponentError(
+                f"component {components[0]} has lost all its points: use fewer components, a "
+                "pseudocount above 0, or start from another rng",
+                components,
             )
         probs = (statistics.sums + a) / (statistics.counts[:, None] + 2.0 * a)
         top = 1.0 if a == 0.0 else 1.0 - np.finfo(probs.dtype).epsneg  # rounding could pass 1, or reach it

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy
 
 import minilvm.numpy as np
-from minilvm import backend
+from minilvm import backend, tree
 from minilvm.backend import Array
-from minilvm.distributions import MultivariateNormal
-from minilvm.models.base import Mixture, check_data, check_n_components
+from minilvm.distributions import Distribution
+from minilvm.distributions.normal import HALF_LOG_TWO_PI
+from minilvm.models.base import CollapsedComponentError, Mixture, check_data, check_n_components
+from minilvm.models.conjugate_prior import ConjugatePrior
+from minilvm.models.covariances import COVARIANCE_TYPES, CovarianceType
+from minilvm.models.gaussian_kernels import WhitenedKernel
+from minilvm.models.gaussian_statistics import GaussianStatistics
 
-
-@dataclass(frozen=True, eq=False)
-class GaussianStatistics:
-    """What the M-step needs to know of the data: sums over points, so statistics of parts of the data add up.
-
-    The moments are taken about the components' old means, where they lose no digits to cancellation.
-    """
-
-    counts: Array  # (C,)       N_c = Σ_n γ_nc
-    first: Array  #  (C, D)     Σ_n γ_nc (x_n − μ_c)
-    second: Array  # (C, D, D)  Σ_n γ_nc (x_n − μ_c)(x_n − μ_c)ᵀ
-
-    def __add__(self, other: GaussianStatistics) -> GaussianStatistics:
-        return GaussianStatistics(self.counts + other.counts, self.first + other.first, self.second + other.second)
+NO_POINTS = 1e-150  # a share of the data that is none: log responsibilities are floored at −500 (e⁻⁵⁰⁰ = 7e-218)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +34,33 @@ class MixtureOfGaussians(Mixture):
     means
         μ, shape (C, D).
     covariances
-        Σ, shape (C, D, D): symmetric, positive definite.
+        Σ, symmetric and positive definite: (C, D, D); for the other types see `covariance_type`.
+    covariance_type
+        "full"; "tied", one matrix (D, D) for all components; "diag", variances (C, D); "spherical", variances (C,).
+    reg_covar
+        Added to the diagonals after each M-step, as scikit-learn does. EM then climbs nothing exactly; a prior lets it.
+    parameter_prior
+        What is added to log p(x) by `log_parameter_prior`, or None for maximum likelihood.
     """
 
     weights: Array
     means: Array
     covariances: Array
+    covariance_type: str = tree.static(default="full")
+    reg_covar: float = tree.static(default=0.0)
+    parameter_prior: ConjugatePrior | None = tree.static(default=None)
 
     @classmethod
-    def initialise(cls, x: Array, n_components: int, *, rng: Any) -> MixtureOfGaussians:
+    def initialise(
+        cls,
+        x: Array,
+        n_components: int,
+        *,
+        rng: Any,
+        covariance_type: str = "full",
+        reg_covar: float = 0.0,
+        parameter_prior: ConjugatePrior | None = None,
+    ) -> Self:
         """Return a mixture to start EM from: equal weights, means spread over the data, the covariance of all data.
 
         The means are points of `x`, each drawn with probability proportional to its squared distance from those before
@@ -71,55 +83,128 @@ class MixtureOfGaussians(Mixture):
             cumulative = np.cumsum(nearest)
             chosen.append(min(int((cumulative < generator.random() * cumulative[-1]).sum()), len(x) - 1))
             nearest = np.minimum(nearest, np.square(scaled - scaled[chosen[-1]]).sum(axis=1))
+        kind = COVARIANCE_TYPES[covariance_type]
         return cls(
             np.full_like(covariance, 1.0 / n_components, shape=(n_components,)),
             x[chosen].astype(covariance.dtype),  # differences of uint8 would wrap at 256
-            np.stack([covariance] * n_components),
+            kind.repeated(kind.from_full(covariance), n_components),
+            covariance_type,
+            reg_covar,
+            parameter_prior,
         )
 
-    def likelihood(self, z: Array) -> MultivariateNormal:
+    @classmethod
+    def from_responsibilities(
+        cls,
+        x: Array,
+        responsibilities: Array,
+        *,
+        covariance_type: str = "full",
+        reg_covar: float = 0.0,
+        parameter_prior: ConjugatePrior | None = None,
+    ) -> Self:
+        """Return the mixture that an M-step makes of responsibilities (N, C), labels in one-hot rows among them."""
+        check_data(x)
+        C, D = responsibilities.shape[1], x.shape[1]
+        kind = COVARIANCE_TYPES[covariance_type]
+        identity = kind.repeated(kind.from_full(backend.namespace(x).eye(D)), C)
+        means = responsibilities.T @ x / responsibilities.sum(axis=0)[:, None]
+        equal = np.full_like(means, 1.0 / C, shape=(C,))
+        unit = cls(equal, means, identity, covariance_type, reg_covar, parameter_prior)
+        return unit.m_step(unit.statistics(x, responsibilities))
+
+    @property
+    def _kind(self) -> CovarianceType:
+        return COVARIANCE_TYPES[self.covariance_type]
+
+    @functools.cached_property
+    def factors(self) -> Array:
+        """L with L Lᵀ = Σ, lower triangular, (C, D, D) or tied (D, D); standard deviations (C, D) or (C,)."""
+        return self._kind.factor(self.covariances)
+
+    def likelihood(self, z: Array) -> Distribution:
         """p(x | z) = N(μ_z, Σ_z)."""
-        return MultivariateNormal(self.means[z], covariance_matrix=self.covariances[z])
+        return self._kind.law(self.means[z], self._kind.of(self.covariances, z))
+
+    def check_data(self, x: Array) -> None:
+        """Refuse data that are not a finite (N, D) table to match the means."""
+        check_data(x, self.means.shape[1])
 
     def component_log_joint(self, x: Array) -> Array:
         """log π_c + log N(x_n; μ_c, Σ_c), of shape (N, C)."""
-        check_data(x, self.means.shape[1])
-        components = MultivariateNormal(self.means, covariance_matrix=self.covariances)
-        return self.prior.logits + components.log_prob(x[:, None, :])
+        self.check_data(x)
+        return self.prior.logits + self._kind.law(self.means, self.covariances).log_prob(x[:, None, :])
+
+    def kernel(self, *, precise: bool = False) -> WhitenedKernel:
+        """Return the table above, and what follows from it, as arithmetic on chunks (models/gaussian_kernels.py)."""
+        del precise
+        D = self.means.shape[1]
+        half_log_det = 0.5 * self._kind.log_determinants(self.covariances)
+        if self.covariance_type == "diag":
+            half_log_det = half_log_det.sum(axis=1)
+        if self.covariance_type == "spherical":
+            half_log_det = D * half_log_det
+        log_constants = np.log(self.weights) - half_log_det - D * HALF_LOG_TWO_PI
+        return WhitenedKernel(log_constants, self.means, self.factors, self.covariance_type)
+
+    def log_parameter_prior(self) -> Array:
+        """log p(θ), up to a constant; 0 without a prior."""
+        if self.parameter_prior is None:
+            return np.zeros_like(self.weights).sum()
+        return self.parameter_prior.log_density(self.weights, self.means, self.covariances, self.covariance_type)
 
     def statistics(self, x: Array, responsibilities: Array) -> GaussianStatistics:
         """Sum the data's moments, each point shared among the components by its `responsibilities` (N, C)."""
-        deviations = x[:, None, :] - self.means
-        weighted = responsibilities[:, :, None] * deviations
-        return GaussianStatistics(
-            responsibilities.sum(axis=0), weighted.sum(axis=0), np.einsum("nci,ncj->cij", weighted, deviations)
-        )
+        _, sums = self.kernel(precise=True)(x)
+        return sums(responsibilities.T)
 
-    def m_step(self, statistics: GaussianStatistics) -> MixtureOfGaussians:
+    def m_step(self, statistics: GaussianStatistics) -> Self:
         """Return the maximiser of the expected log joint, Σ_nc γ_nc log π_c N(x_n; μ_c, Σ_c) (docs/notes.md, 4.4).
 
-        π_c = N_c / N, μ_c the weighted mean and Σ_c the weighted covariance of the points, N_c = Σ_n γ_nc.
+        π_c = N_c / N, μ_c the weighted mean and Σ_c the weighted covariance of the points, N_c = Σ_n γ_nc; with a
+        prior, of the points and those it stands for.
 
         Raises
         ------
-        ValueError
+        CollapsedComponentError
             A component has lost its points, or closed in on too few of them for a covariance; the message says which.
         """
-        counts = statistics.counts
+        kind, prior, counts = self._kind, self.parameter_prior, statistics.counts
+        mass, weights = kind.mass(counts, statistics.centres.shape[1]), counts
+        alive = counts > NO_POINTS * counts.sum()
+        if prior is not None:
+            statistics = prior.add_to(statistics)
+            mass = mass + prior.mass(self.covariance_type, *statistics.centres.shape)
+            weights = weights + (prior.concentration - 1.0)
+            alive = alive | (prior.mean_precision > 0.0)
         with numpy.errstate(divide="ignore", invalid="ignore"):
-            shift = statistics.first / counts[:, None]
-            second = statistics.second / counts[:, None, None]
-        covariances = second - shift[:, :, None] * shift[:, None, :]
-        rounding = 16.0 * np.finfo(second.dtype).eps * np.diagonal(second, axis1=1, axis2=2)
-        apart = (np.diagonal(covariances, axis1=1, axis2=2) > rounding).all(axis=1)
-        healthy = backend.to_numpy((counts > 0) & apart & _is_definite(covariances))
-        if not healthy.all():
-            c = int(healthy.argmin())
-            raise ValueError(
-                f"component {c} has collapsed: it holds {float(counts[c]):.3g} of {float(counts.sum()):.6g} points, "
-                "too few for a covariance. Use fewer components, or start from another rng"
-            )
-        return MixtureOfGaussians(counts / counts.sum(), self.means + shift, covariances)
+            means = statistics.centres + statistics.first / statistics.counts[:, None]
+            covariances = statistics.scatter() / mass
+            rounding = 16.0 * np.finfo(covariances.dtype).eps * kind.variances(statistics.second / mass)
+        if self.reg_covar:
+            covariances = kind.add_to_diagonal(covariances, self.reg_covar)
+        fitted = dataclasses.replace(
+            self,
+            weights=(weights / weights.sum()).astype(self.weights.dtype, copy=False),
+            means=means.astype(self.means.dtype, copy=False),
+            covariances=covariances.astype(self.covariances.dtype, copy=False),
+        )
+        with numpy.errstate(invalid="ignore"):
+            sound = backend.to_numpy(alive & kind.are_sound(covariances, rounding))
+        if not sound.all():
+            raise _collapse(sound, counts)
+        return fitted
+
+
+def _collapse(sound: Any, counts: Array) -> CollapsedComponentError:
+    """The error that says which components have collapsed; all of them, if they share a covariance that has."""
+    components = tuple(int(c) for c in numpy.flatnonzero(~sound))
+    c = components[0]
+    return CollapsedComponentError(
+        f"component {c} has collapsed: it holds {float(counts[c]):.3g} of {float(counts.sum()):.6g} points, "
+        "too few for a covariance. Use fewer components, a parameter_prior, or start from another rng",
+        components,
+    )
 
 
 def _is_definite(covariances: Array) -> Array:

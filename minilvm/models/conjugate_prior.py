@@ -1,0 +1,91 @@
+"""The prior that is data nobody has seen: it keeps a mixture of Gaussians from collapsing, and EM monotone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import minilvm.numpy as np
+from minilvm.backend import Array
+from minilvm.models.base import check_data
+from minilvm.models.covariances import COVARIANCE_TYPES, covariance_type_of
+from minilvm.models.gaussian_statistics import GaussianStatistics
+
+
+@dataclass(frozen=True, eq=False)
+class ConjugatePrior:
+    """π ~ Dirichlet(α, …, α), μ_c | Σ_c ~ N(m, Σ_c / κ), Σ_c ~ inverse Wishart(ν, Λ).
+
+    For variances (diag, spherical): σ² ~ inverse gamma(ν/2, Λ/2). EM then climbs log p(x | θ) + log p(θ): the M-step
+    counts κ points at m with scatter Λ to the data's, and divides by what the exponents say. (A multiple of I added to
+    each covariance *after* the M-step, as `reg_covar` is, lets the objective fall.)
+
+    Parameters
+    ----------
+    mean
+        m, of shape (D,).
+    mean_precision
+        κ ≥ 0: how many points' worth of belief in m; with 0 nothing is said of the means.
+    degrees_of_freedom
+        ν ≥ 0.
+    scale
+        Λ: (D, D) for full and tied covariances, (D,) for diag, () for spherical.
+    concentration
+        α ≥ 1; with 1 nothing is said of the weights.
+
+    Raises
+    ------
+    ValueError
+        A number is below its least value.
+
+    References
+    ----------
+    Fraley and Raftery, "Bayesian regularization for normal mixture estimation and model-based clustering", *Journal of
+    Classification* 24 (2007), section 3.
+    """
+
+    mean: Array
+    mean_precision: float
+    degrees_of_freedom: float
+    scale: Array
+    concentration: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, least in {"mean_precision": 0.0, "degrees_of_freedom": 0.0, "concentration": 1.0}.items():
+            if not least <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a number of at least {least:g}")
+
+    @classmethod
+    def fraley_raftery(cls, x: Array, n_components: int, covariance_type: str = "full") -> ConjugatePrior:
+        """Return their default: κ = 0.01, ν = D + 2, m the data's mean, Λ its covariance divided by C^(2/D)."""
+        check_data(x)
+        D = x.shape[1]
+        centred = x - x.mean(axis=0)
+        covariance = centred.T @ centred / (len(x) * n_components ** (2.0 / D))
+        return cls(x.mean(axis=0), 0.01, D + 2.0, covariance_type_of(covariance_type).from_full(covariance))
+
+    def add_to(self, statistics: GaussianStatistics) -> GaussianStatistics:
+        """Return the statistics of the data and of the κ points, in each component, that the prior stands for."""
+        d = self.mean - statistics.centres
+        pseudo = GaussianStatistics(
+            np.full_like(statistics.counts, self.mean_precision),
+            self.mean_precision * d,
+            self.mean_precision * COVARIANCE_TYPES[statistics.covariance_type].pair(d, d) + self.scale,
+            statistics.centres,
+            statistics.covariance_type,
+        )
+        return statistics + pseudo
+
+    def mass(self, type_: str, C: int, D: int) -> float:
+        """Return what the prior adds to the M-step's denominator: −2 times the exponent of |Σ|, or of σ², in p(θ)."""
+        inverse_wishart, normal = {"full": (D + 1, 1), "tied": (D + 1, C), "diag": (2, 1), "spherical": (2, D)}[type_]
+        return self.degrees_of_freedom + inverse_wishart + (normal if self.mean_precision > 0.0 else 0)
+
+    def log_density(self, weights: Array, means: Array, covariances: Array, type_: str) -> Array:
+        """Return log p(θ), up to a constant."""
+        kind = COVARIANCE_TYPES[type_]
+        C, D = means.shape
+        d = self.mean - means
+        scatter = self.mean_precision * kind.pair(d, d) + self.scale
+        log_det = kind.log_determinants(covariances).sum()
+        of_gaussians = -0.5 * (self.mass(type_, C, D) * log_det + kind.inner(covariances, scatter))
+        return of_gaussians + (self.concentration - 1.0) * np.log(weights).sum()
