@@ -3,7 +3,7 @@
 from minilvm.estimators.bounds import elbo, elbo_entropy_form, elbo_kl_form, eubo, iwae
 from minilvm.estimators.gradients import expectation
 from minilvm.estimators.marginal import Estimate, exact_log_marginal, importance_sampling, naive_monte_carlo
-from minilvm.estimators.weights import log_weights, logmeanexp
+from minilvm.estimators.weights import log_weight_tiles, log_weights, logmeanexp
 
 __all__ = [
     "Estimate",
@@ -15,6 +15,7 @@ __all__ = [
     "expectation",
     "importance_sampling",
     "iwae",
+    "log_weight_tiles",
     "log_weights",
     "logmeanexp",
     "naive_monte_carlo",

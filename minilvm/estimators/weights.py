@@ -7,13 +7,14 @@ each of N data.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.backend import Array
-from minilvm.distributions import Distribution
-from minilvm.tape import Tensor, stop_gradient
+from minilvm.distributions import Categorical, Distribution
+from minilvm.tape import Tensor
 
 
 class LogJoint(Protocol):
@@ -37,7 +38,8 @@ def log_weights(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, r
     """Return log w = log p(x, z) − log q(z) for `n_samples` draws z ~ q per datum (the weights of N6).
 
     The draws are reparameterised where q can be (N13), so that the gradient of a bound on `log_w` reaches the
-    parameters of q through z.
+    parameters of q through z. They are made and weighed some at a time: beside the result, memory for a tile is needed
+    however large K is.
 
     Parameters
     ----------
@@ -61,25 +63,49 @@ def log_weights(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, r
     Raises
     ------
     ValueError
-        `n_samples` < 1, q has another number of laws than there are data, log p(x, z) has another shape than (K, N),
-        or a weight is NaN or +inf (the message names the sample and the datum).
+        `n_samples` < 1; q has another number of laws than there are data, or draws of another shape than the model's z;
+        q gives nothing to a z that p(x, z) gives something to, as far as `check_support` can see; log p(x, z) has
+        another shape than (K, N); or a weight is NaN or +inf (the message names the sample and the datum).
     TypeError
         q is being differentiated and its draws are not differentiable: the gradient would lack the term
         r ∇ log q of N12, and be wrong.
     """
+    tiles = list(log_weight_tiles(model, q, x, n_samples, rng=rng))
+    return tiles[0] if len(tiles) == 1 else np.concatenate(tiles)
+
+
+_TILE = 2**20  # numbers of x that draws of z meet at once: 8 MB of float64, which the caches of a core take in passes
+_WIDEST = 512  # a network's hidden layers may be wider than its data
+
+
+def log_weight_tiles(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, rng: Any) -> Iterator[Array]:
+    """Yield the rows of `log_weights` some at a time, (K_1, N), (K_2, N), …: for K too large to hold.
+
+    The draws are the same. Takes and raises the same.
+    """
     q = per_datum(q, x)
     check_n_samples(n_samples)
-    if not q.reparameterized and any(type(leaf) is Tensor for leaf in tree.leaves(q)):
+    check_support(model, q, x, n_samples)
+    if not q.reparameterized and _is_traced(q):
         raise TypeError(
             f"{type(q).__name__} draws are not differentiable, so the gradient with respect to its parameters would be "
             'wrong; use expectation(..., estimator="score_function") (N12), or stop_gradient its parameters'
         )
     draw = q.rsample if q.reparameterized else q.sample
-    z = draw((n_samples,), rng=rng)
-    log_joint = model.log_joint(x, z)
-    if log_joint.shape != (n_samples, len(x)):
-        raise ValueError(f"log_joint(x, z) has shape {log_joint.shape}; expected (K, N) = {(n_samples, len(x))}")
-    return check_weights(log_joint - q.log_prob(z))
+    generator = backend.default_rng(rng, like=tree.leaves(q)[0])
+    for start, rows in tiles(n_samples, x):
+        z = draw((rows,), rng=generator)
+        log_joint = model.log_joint(x, z)
+        if log_joint.shape != (rows, len(x)):
+            raise ValueError(f"log_joint(x, z) has shape {log_joint.shape}; expected (K, N) = {(rows, len(x))}")
+        yield check_weights(log_joint - q.log_prob(z), start)
+
+
+def tiles(n_rows: int, x: Array) -> Iterator[tuple[int, int]]:
+    """Yield (start, length) of parts of `n_rows` draws per datum that are small enough to be held."""
+    rows = max(1, _TILE // max(x.size, _WIDEST * len(x)))
+    for start in range(0, n_rows, rows):
+        yield start, min(rows, n_rows - start)
 
 
 def per_datum(q: Distribution, x: Array) -> Distribution:
@@ -97,15 +123,50 @@ def check_n_samples(n_samples: int) -> None:
         raise ValueError(f"n_samples is {n_samples}; expected at least 1")
 
 
-def check_weights(log_w: Array) -> Array:
-    """Return `log_w`, or refuse it where a weight is NaN or +inf, naming the first; traced weights are let through."""
+def check_weights(log_w: Array, first: int = 0) -> Array:
+    """Return `log_w`, or refuse it where a weight is NaN or +inf, naming one; traced weights are let through.
+
+    `first` is the number of the sample in the first row.
+    """
     if type(log_w) is Tensor:
         return log_w
     bad = backend.to_numpy(np.isnan(log_w) | (log_w == np.inf))
     if bad.any():
-        place = tuple(int(i) for i in next(zip(*bad.nonzero(), strict=True)))
+        sample, datum = (int(i) for i in next(zip(*bad.nonzero(), strict=True)))
         raise ValueError(
-            f"log weight of sample {place[0]}, datum {place[1:]} is {float(stop_gradient(log_w)[place])}: "
+            f"log weight of sample {first + sample}, datum {datum} is {float(log_w[sample, datum])}: "
             "log p(x, z) and log q(z) must be numbers or −inf there, and q must have a density"
         )
     return log_w
+
+
+def check_support(model: LogJoint, q: Distribution, x: Array, n_samples: int) -> None:
+    """Refuse a q that never draws some z with p(x, z) > 0: E_q[w] is then less than p(x), and no weight would tell.
+
+    Such z are looked for among all labels of a categorical prior, and among as many draws as are asked for, up to 64,
+    of any other; not where q is reparameterised and lives where the prior does, nor where parameters are traced.
+    """
+    prior = getattr(model, "prior", None)
+    if prior is None:
+        return
+    if q.event_shape != prior.event_shape:
+        raise ValueError(f"q has draws of shape {q.event_shape}; expected {prior.event_shape}, that of the model's z")
+    if (q.reparameterized and q.support is prior.support) or _is_traced(q) or _is_traced(prior):
+        return
+    labelled = isinstance(prior, Categorical)
+    z = prior.enumerate_support()[:, None] if labelled else prior.sample((min(n_samples, 64), 1), rng=0)
+    outside = ~q.support.check(z).reshape(len(z), -1).all(axis=1)
+    missed = outside[:, None] if bool(outside.any()) else q.log_prob(z) == -np.inf
+    if bool(missed.any()):
+        missed = backend.to_numpy(missed & (model.log_joint(x, z) > -np.inf))
+        if missed.any():
+            value, datum = (int(i) for i in next(zip(*missed.nonzero(), strict=True)))
+            label = str(backend.to_numpy(z)[value, 0].tolist())
+            raise ValueError(
+                f"q of datum {datum} never draws z = {label:.60}, where p(x, z) > 0, so its weights average to less than "
+                "p(x): q needs a density wherever the posterior has one"
+            )
+
+
+def _is_traced(law: Distribution) -> bool:
+    return any(type(leaf) is Tensor for leaf in tree.leaves(law))

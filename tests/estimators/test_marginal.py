@@ -1,15 +1,23 @@
 import itertools
+import tracemalloc
 
 import numpy
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import minilvm.numpy as np
 from minilvm import backend
-from minilvm.estimators import exact_log_marginal, importance_sampling, log_weights, naive_monte_carlo
-from minilvm.models import SigmoidBeliefNetwork
-from minilvm.testing import assert_unbiased, log_tables, sigmoid_belief_networks
+from minilvm.estimators import (
+    exact_log_marginal,
+    importance_sampling,
+    log_weight_tiles,
+    log_weights,
+    naive_monte_carlo,
+)
+from minilvm.models import LinearGaussian, SigmoidBeliefNetwork
+from minilvm.testing import assert_unbiased, log_tables, log_weight_arrays, sigmoid_belief_networks
 from tests.testing.helpers import assert_allclose, host, moved
 
 
@@ -43,11 +51,16 @@ def test_probabilities_of_all_observations_sum_to_one(xp):
     assert_allclose(np.exp(exact_log_marginal(model, x)).sum(), 1.0, rtol=1e-12)
 
 
+def in_tiles_of(n_rows, x, monkeypatch):
+    monkeypatch.setattr("minilvm.estimators.weights._WIDEST", 1)
+    monkeypatch.setattr("minilvm.estimators.weights._TILE", n_rows * x.size)
+
+
 def test_enumeration_in_tiles_is_enumeration(xp, monkeypatch):
     model = SigmoidBeliefNetwork.random(6, 5, rng=0)
     x = (backend.default_rng(1).random((7, 5)) < 0.5).astype(float)
     whole = exact_log_marginal(model, x)
-    monkeypatch.setattr("minilvm.estimators.marginal._TILE", 3 * x.size)
+    in_tiles_of(3, x, monkeypatch)
     assert_allclose(exact_log_marginal(model, x), whole, rtol=1e-13)
 
 
@@ -114,6 +127,55 @@ def test_all_weights_zero_is_minus_infinity_without_a_warning_or_a_claim_to_cert
 
 def test_one_weight_says_nothing_of_its_error(xp):
     assert np.isnan(importance_sampling(xp.zeros((1, 2))).standard_error).all()
+
+
+@given(log_weight_arrays(limit=700.0), st.data())
+def test_the_sum_of_two_estimates_is_that_from_the_draws_of_both(xp, log_w, data):
+    impossible = data.draw(hnp.arrays(bool, log_w.shape))
+    log_w = np.where(xp.asarray(impossible), -numpy.inf, log_w)
+    cut = data.draw(st.integers(1, max(1, len(log_w) - 1)))
+    whole, parts = importance_sampling(log_w), importance_sampling(iter([log_w[:cut], log_w[cut:]][: len(log_w)]))
+    assert whole.n_samples == parts.n_samples == len(log_w)
+    assert_allclose(parts.log_p, whole.log_p, rtol=1e-12, atol=1e-12)
+    assert_allclose(parts.standard_error, whole.standard_error, rtol=1e-8, atol=1e-12)
+
+
+def test_the_standard_error_is_that_of_the_mean_weight(xp):
+    w = backend.default_rng(0).random((7, 3))
+    expected = w.std(axis=0, ddof=1) / numpy.sqrt(7) / w.mean(axis=0)
+    assert_allclose(importance_sampling(np.log(w) - 900.0).standard_error, expected, rtol=1e-12)
+
+
+def test_weights_that_are_all_the_same_have_no_error_however_they_are_summed(xp):
+    """E[w²] − E[w]² would leave the square root of the rounding error."""
+    log_w = xp.full((6, 1), -3.21)
+    for parts in ([log_w], [log_w[:2], log_w[2:]], list(log_w[:, None])):
+        assert importance_sampling(parts).standard_error <= 1e-15
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "prior"])
+def test_the_draws_of_naive_monte_carlo_do_not_depend_on_the_tiles(xp, monkeypatch, proposal):
+    model = SigmoidBeliefNetwork.random(5, 4, rng=0)
+    x = xp.ones((3, 4))
+    whole = naive_monte_carlo(model, x, 20, rng=0, proposal=proposal)
+    in_tiles_of(3, x, monkeypatch)
+    parts = naive_monte_carlo(model, x, 20, rng=0, proposal=proposal)
+    assert_allclose(parts.log_p, whole.log_p, rtol=1e-12)
+    assert_allclose(parts.standard_error, whole.standard_error, rtol=1e-10)
+
+
+def test_memory_is_that_of_a_tile_at_any_k():
+    """The weights of 200 000 draws for 5 data, of which none are kept."""
+    model = LinearGaussian.random(2, 600, rng=0)
+    x, _ = model.sample(5, rng=1)
+    tracemalloc.start()
+    try:
+        estimate = importance_sampling(log_weight_tiles(model, model.posterior(x), x, 20_000, rng=0))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    numpy.testing.assert_allclose(estimate.log_p, model.log_marginal(x), rtol=1e-10)
+    assert peak < 50e6 < 20_000 * x.nbytes
 
 
 @pytest.mark.parametrize("proposal", ["uniform", "prior"])

@@ -1,14 +1,16 @@
+import itertools
+
 import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
-from minilvm import backend
+from minilvm import backend, tree
 from minilvm.autograd import grad
-from minilvm.distributions import Bernoulli, Independent
+from minilvm.distributions import Bernoulli, Categorical, Independent
 from minilvm.estimators import elbo, log_weights, logmeanexp
-from minilvm.models import SigmoidBeliefNetwork
+from minilvm.models import BernoulliMixture, LinearGaussian, SigmoidBeliefNetwork, diagonal_normal
 from minilvm.testing import log_weight_arrays, sigmoid_belief_networks
 from tests.testing.helpers import assert_allclose, assert_array_equal
 
@@ -72,7 +74,7 @@ def test_refusals(xp):
             table[1, 2] = numpy.nan
             return table
 
-    with pytest.raises(ValueError, match=r"sample 1, datum \(2,\) is nan"):
+    with pytest.raises(ValueError, match=r"sample 1, datum 2 is nan"):
         log_weights(Broken(), model.prior, x, 2, rng=0)
 
     class Infinite:
@@ -82,7 +84,7 @@ def test_refusals(xp):
         def log_joint(self, x, z):
             return np.full(z.shape[:2], self.value)
 
-    with pytest.raises(ValueError, match=r"sample 0, datum \(0,\) is inf"):
+    with pytest.raises(ValueError, match=r"sample 0, datum 0 is inf"):
         log_weights(Infinite(numpy.inf), model.prior, x, 2, rng=0)
     assert (log_weights(Infinite(-numpy.inf), model.prior, x, 2, rng=0) == -numpy.inf).all()  # an impossible z may be
 
@@ -103,3 +105,105 @@ def test_a_gradient_through_discrete_draws_is_refused_not_wrong(xp):
 
     with pytest.raises(TypeError, match='estimator="score_function"'):
         grad(bound)(xp.zeros((5, 3)))
+
+
+# In tiles -------------------------------------------------------------------------------------------------------------
+
+
+def linear_problem():
+    model = LinearGaussian.random(2, 3, rng=0)
+    x, _ = model.sample(4, rng=1)
+    return model, x, diagonal_normal(backend.default_rng(2).standard_normal((4, 4)))
+
+
+def in_tiles_of(n_rows, x, monkeypatch):
+    monkeypatch.setattr("minilvm.estimators.weights._WIDEST", 1)
+    monkeypatch.setattr("minilvm.estimators.weights._TILE", n_rows * x.size)
+
+
+@pytest.mark.parametrize("n_rows", [1, 3, 7])
+def test_tiles_hold_the_draws_and_the_gradient_of_one_piece(xp, monkeypatch, n_rows):
+    """Bit for bit the same draws; their densities to rounding, as a product of fewer rows may be summed otherwise."""
+    model, x, q = linear_problem()
+
+    def draws_and_weights():
+        draws = []
+
+        class Listening:
+            def log_joint(self, x, z):
+                draws.append(z)
+                return model.log_joint(x, z)
+
+        return log_weights(Listening(), q, x, 7, rng=0), np.concatenate(draws), len(draws)
+
+    def bound(model, q):
+        return logmeanexp(log_weights(model, q, x, 7, rng=0)).sum()
+
+    (whole, z, _), slope = draws_and_weights(), grad(bound, (0, 1))(model, q)
+    in_tiles_of(n_rows, x, monkeypatch)
+    parts, z_of_parts, n_tiles = draws_and_weights()
+    assert n_tiles == -(-7 // n_rows)
+    assert_array_equal(z_of_parts, z)
+    assert_allclose(parts, whole, rtol=1e-13)
+    tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-11), grad(bound, (0, 1))(model, q), slope)
+
+
+def test_a_bad_weight_in_a_later_tile_is_named_by_its_own_number(xp, monkeypatch):
+    model, x, q = linear_problem()
+    calls = itertools.count(1)
+
+    class Broken:
+        def log_joint(self, x, z):
+            return model.log_joint(x, z) + (numpy.nan if next(calls) == 3 else 0.0)
+
+    in_tiles_of(2, x, monkeypatch)
+    with pytest.raises(ValueError, match="sample 4, datum 0 is nan"):
+        log_weights(Broken(), q, x, 7, rng=0)
+
+
+def test_a_wide_network_of_narrow_data_is_held_in_small_tiles(monkeypatch):
+    monkeypatch.setattr("minilvm.estimators.weights._TILE", 10 * 512)
+    sizes = []
+
+    class Listening:
+        def log_joint(self, x, z):
+            sizes.append(len(z))
+            return np.zeros(z.shape[:2])
+
+    log_weights(Listening(), Independent(Bernoulli(logits=numpy.zeros((1, 2))), 1), numpy.zeros((1, 2)), 25, rng=0)
+    assert sizes == [10, 10, 5]
+
+
+# Support --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_guide_that_misses_what_the_model_can_do_is_refused(xp):
+    network, x = model_and_data()
+    certain = Independent(Bernoulli(probs=xp.asarray([0.5, 1.0, 0.5])), 1)
+    mixture = BernoulliMixture(xp.asarray([0.998, 0.001, 0.001]), xp.full((3, 4), 0.5))
+    one_sided = Categorical(probs=xp.asarray([0.5, 0.5, 0.0]))
+    for model, q in [(network, certain), (mixture, one_sided)]:
+        with pytest.raises(ValueError, match=r"q of datum 0 never draws z = .*, where p\(x, z\) > 0"):
+            log_weights(model, q, x, 20, rng=0)
+    with pytest.raises(ValueError, match=r"never draws z = 2"):
+        log_weights(mixture, one_sided, x, 1, rng=0)  # a label that the prior draws once in a thousand
+
+
+def test_a_guide_on_another_set_than_the_prior_is_refused():
+    """Bits for a latent that is any number: no draw of q says that p(x, z) has a density elsewhere."""
+    model, x, _ = linear_problem()
+    with pytest.raises(ValueError, match="q of datum 0 never draws"):
+        log_weights(model, Independent(Bernoulli(probs=numpy.full(2, 0.5)), 1), x, 3, rng=0)
+
+
+def test_a_guide_may_miss_what_cannot_have_made_the_data(xp):
+    model = BernoulliMixture(xp.full(2, 0.5), xp.asarray([[0.0, 0.5], [0.5, 0.5]]), 0.0)
+    x = xp.asarray([[1.0, 1.0]])
+    q = Categorical(probs=xp.asarray([[0.0, 1.0]]))
+    assert_allclose(log_weights(model, q, x, 5, rng=0), np.tile(model.log_marginal(x), (5, 1)), rtol=1e-12)
+
+
+def test_a_guide_for_latents_of_another_shape_is_refused(xp):
+    model, x = model_and_data()
+    with pytest.raises(ValueError, match=r"draws of shape \(2,\); expected \(3,\)"):
+        log_weights(model, Independent(Bernoulli(logits=xp.zeros(2)), 1), x, 2, rng=0)
