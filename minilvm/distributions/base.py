@@ -16,7 +16,7 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, Final, NoReturn, Self
 
 import numpy
 
@@ -25,6 +25,8 @@ from minilvm import tree
 from minilvm.backend import Array
 from minilvm.distributions.parameters import Constraint, Shape, as_parameters, broadcast_shapes, is_floating, require
 from minilvm.tape import Tensor, stop_gradient
+
+MOST_ELEMENTS: Final = 2**28  # of an enumeration: 2 GB of float64
 
 
 class Distribution(abc.ABC):
@@ -45,6 +47,7 @@ class Distribution(abc.ABC):
 
     validate_args: bool
     reparameterized: ClassVar[bool] = False
+    relaxation: ClassVar[str] = "a continuous relaxation of the law"
 
     # Shapes and support ----------------------------------------------------------------------------------------------
 
@@ -133,8 +136,8 @@ class Distribution(abc.ABC):
         del sample_shape, rng
         raise TypeError(
             f"{type(self).__name__} is not reparameterised: its draws are no smooth function of its parameters. Use "
-            'minilvm.estimators.expectation(..., estimator="score_function"), which is unbiased for any law; or a '
-            "continuous relaxation of the law, which is biased"
+            'minilvm.estimators.expectation(..., estimator="score_function"), which is unbiased for any law; or '
+            f"{self.relaxation}, which is biased"
         )
 
     def enumerate_support(self) -> Array:

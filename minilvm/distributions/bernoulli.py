@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy
 
 import minilvm.numpy as np
-from minilvm import tree
 from minilvm.backend import Array, default_rng, namespace
-from minilvm.distributions.base import Distribution
-from minilvm.distributions.parameters import (
-    Constraint,
-    Shape,
-    as_parameters,
-    exactly_one,
-    finite,
-    log_complement,
-    log_probability,
-    probability,
-    times_log,
-    to_shape,
-)
-from minilvm.numpy import special
+from minilvm.distributions.outcomes import TwoOutcomes
+from minilvm.distributions.parameters import Constraint, Shape, as_parameters, probability, times_log, to_shape
 from minilvm.rules import primitive
 from minilvm.tape import stop_gradient
 
@@ -31,7 +18,7 @@ bit = Constraint("0 or 1", lambda x: (x == 0) | (x == 1))
 
 
 @dataclass(frozen=True, init=False, eq=False)
-class Bernoulli(Distribution):
+class Bernoulli(TwoOutcomes):
     """The law of one bit, x = 1 with probability p and 0 otherwise.
 
         log p(x) = x log p + (1 − x) log(1 − p)        from a probability p
@@ -67,49 +54,40 @@ class Bernoulli(Distribution):
     array([-3.72007598e-44, -1.00000000e+02])
     """
 
-    parameter: Array
-    parameterization: str = tree.static()
-    validate_args: bool = tree.static(repr=False)
+    relaxation = "RelaxedBernoulli"
 
     def __init__(self, probs: Any = None, logits: Any = None, *, validate_args: bool = True) -> None:
-        parameterization = exactly_one("Bernoulli", probs=probs, logits=logits)
-        (parameter,) = as_parameters(probs if logits is None else logits)
-        self._set(parameter=parameter, parameterization=parameterization, validate_args=validate_args)
-        self._require(parameterization, parameter, finite if probs is None else probability)
-
-    @property
-    def logits(self) -> Array:
-        """Log-odds log p − log(1 − p), of shape `batch_shape`; infinite where p is 0 or 1."""
-        p = self.parameter
-        return p if self.parameterization == "logits" else log_probability(p) - log_complement(p)
-
-    @property
-    def probs(self) -> Array:
-        """Probability p of a 1, of shape `batch_shape`."""
-        return self.parameter if self.parameterization == "probs" else special.expit(self.parameter)
-
-    @property
-    def batch_shape(self) -> Shape:
-        """The shape of the parameter."""
-        shape: Shape = self.parameter.shape
-        return shape
+        self._set_outcomes(probs, logits, validate_args=validate_args)
 
     @property
     def support(self) -> Constraint:
         """0 and 1."""
         return bit
 
-    def expand(self, batch_shape: Shape) -> Self:
-        """Return the same law repeated to fill `batch_shape`."""
-        self._check_expansion(batch_shape)
-        return self._replace(parameter=np.broadcast_to(self.parameter, batch_shape))
-
     def log_prob(self, value: Any) -> Array:
         """Return x log p + (1 − x) log(1 − p)."""
         x = self._value(value)
         if self.parameterization == "logits":
             return log_likelihood(x, self.parameter)
-        return times_log(x, log_probability(self.parameter)) + times_log(1.0 - x, log_complement(self.parameter))
+        return times_log(x, self._log_p) + times_log(1.0 - x, self._log_q)
+
+    def cdf(self, value: Any) -> Array:
+        """Return P(X ≤ value): 1 − p from 0 on, 1 from 1 on."""
+        x, _ = as_parameters(value, self.parameter)
+        step = np.clip(np.floor(x), -1.0, 1.0)
+        return np.where(step < 0, 0.0, np.where(step > 0, 1.0, self._q + 0.0 * step))  # NaN remains NaN
+
+    def icdf(self, value: Any) -> Array:
+        """Return the quantile: 1 where value > 1 − p, else 0.
+
+        Raises
+        ------
+        ValueError
+            A probability is not between 0 and 1.
+        """
+        u, _ = as_parameters(value, self.parameter)
+        self._require("value", u, probability)
+        return np.greater(u, self._q).astype(self.dtype)
 
     def sample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
         """Return draws, zeros and ones in the parameters' precision: u < p, for u uniform on [0, 1)."""
@@ -130,7 +108,7 @@ class Bernoulli(Distribution):
     @property
     def variance(self) -> Array:
         """p (1 − p)."""
-        return self.probs * (1.0 - self.probs if self.parameterization == "probs" else special.expit(-self.parameter))
+        return self.probs * self._q
 
     @property
     def mode(self) -> Array:

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 import numpy
 
 import minilvm.numpy as np
-from minilvm import tree
 from minilvm.backend import Array, default_rng, namespace
-from minilvm.distributions.base import Distribution
-from minilvm.distributions.parameters import (
-    Constraint,
-    Shape,
-    as_parameters,
-    exactly_one,
-    log_probability,
-    not_negative,
-    times_log,
-)
+from minilvm.distributions.outcomes import ManyOutcomes
+from minilvm.distributions.parameters import Constraint, Shape, as_parameters, probability, times_log, to_shape
+from minilvm.rules import primitive
 from minilvm.tape import stop_gradient
-
-log_weight = Constraint("a number below +inf", lambda x: x < np.inf)  # −inf is the log of an exact zero
-somewhere_positive = Constraint("positive somewhere in each row", lambda x: (x > 0).any(axis=-1))
-somewhere_finite = Constraint("finite somewhere in each row", lambda x: (x > -np.inf).any(axis=-1))
 
 
 @dataclass(frozen=True, init=False, eq=False)
-class Categorical(Distribution):
+class Categorical(ManyOutcomes):
     """The categorical law of one label in 0 … C − 1, the mixture's indicator z in N3.
 
         log p(z) = a_z − log Σ_c exp(a_c)                    from logits a
@@ -63,47 +52,10 @@ class Categorical(Distribution):
     (array([0.25, 0.75, 0.  ]), array([-0.2877,    -inf]))
     """
 
-    parameter: Array
-    parameterization: str = tree.static()
-    validate_args: bool = tree.static(repr=False)
+    relaxation = "RelaxedOneHotCategorical"
 
     def __init__(self, probs: Any = None, logits: Any = None, *, validate_args: bool = True) -> None:
-        parameterization = exactly_one("Categorical", probs=probs, logits=logits)
-        (parameter,) = as_parameters(probs if logits is None else logits)
-        self._set(parameter=parameter, parameterization=parameterization, validate_args=validate_args)
-        if parameter.ndim == 0:
-            raise ValueError(f"Categorical: {parameterization} has shape (); expected (..., C) for C categories")
-        if parameterization == "logits":
-            self._require("logits", parameter, log_weight, somewhere_finite)
-        else:
-            self._require("probs", parameter, not_negative, somewhere_positive)
-            self._set(parameter=parameter / np.sum(parameter, axis=-1, keepdims=True))
-
-    @property
-    def logits(self) -> Array:
-        """Log weights as they were given, or log π."""
-        return self.parameter if self.parameterization == "logits" else log_probability(self.parameter)
-
-    @property
-    def probs(self) -> Array:
-        """The probabilities π, of shape `batch_shape + (C,)`."""
-        return self.parameter if self.parameterization == "probs" else np.softmax(self.parameter)
-
-    @property
-    def log_probs(self) -> Array:
-        """log π, normalised whatever the parameters are."""
-        return np.log_softmax(self.logits)
-
-    @property
-    def batch_shape(self) -> Shape:
-        """The shape of the parameter, less its last axis."""
-        shape: Shape = self.parameter.shape[:-1]
-        return shape
-
-    @property
-    def n_categories(self) -> int:
-        """C."""
-        return int(self.parameter.shape[-1])
+        self._set_outcomes(probs, logits, validate_args=validate_args)
 
     @property
     def support(self) -> Constraint:
@@ -111,26 +63,33 @@ class Categorical(Distribution):
         C = self.n_categories
         return Constraint(f"an integer from 0 to {C - 1}", lambda x: (x >= 0) & (x < C) & (np.floor(x) == x))
 
-    def expand(self, batch_shape: Shape) -> Self:
-        """Return the same law repeated to fill `batch_shape`."""
-        self._check_expansion(batch_shape)
-        return self._replace(parameter=np.broadcast_to(self.parameter, (*batch_shape, self.n_categories)))
-
     def log_prob(self, value: Any) -> Array:
         """Return log π_z."""
-        value = stop_gradient(self._value(value))
-        inside = self.support.check(value)
-        xp = namespace(value)
-        label = xp.where(inside, value, 0).astype(int)
-        row = [xp.asarray(i) for i in numpy.ogrid[tuple(map(slice, self.batch_shape))]]
-        log_p = self.log_probs[(*row, label)]
-        return np.where(inside, log_p, -numpy.inf)
+        z = stop_gradient(self._value(value))
+        return self._supported(lambda z: log_density(self.logits, z.astype(int)), z, 0.0)
+
+    def cdf(self, value: Any) -> Array:
+        """Return P(Z ≤ value), the sum of π_c over the labels c ≤ value."""
+        z, _ = as_parameters(value, self.parameter)
+        below = namespace(self.parameter).arange(self.n_categories) <= np.expand_dims(stop_gradient(z), -1)
+        return np.sum(np.where(below, self.probs, 0.0), axis=-1)
+
+    def icdf(self, value: Any) -> Array:
+        """Return the quantile: the first label c with π_0 + … + π_c ≥ value, an integer.
+
+        Raises
+        ------
+        ValueError
+            A probability is not between 0 and 1.
+        """
+        u, _ = as_parameters(value, self.parameter)
+        self._require("value", u, probability)
+        cdf = np.cumsum(stop_gradient(self.probs), axis=-1)
+        return (stop_gradient(u)[..., None] > cdf[..., :-1] / cdf[..., -1:]).sum(axis=-1)
 
     def sample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
-        """Return labels, integers of shape `sample_shape + batch_shape`, by inverting the distribution function."""
-        cdf = np.cumsum(stop_gradient(self.probs), axis=-1)
-        u = default_rng(rng, like=cdf).random(self._shape(sample_shape), dtype=cdf.dtype) * cdf[..., -1]
-        return (u[..., None] >= cdf[..., :-1]).sum(axis=-1)
+        """Return labels, integers of shape `sample_shape + batch_shape`."""
+        return draw_labels(stop_gradient(self.probs), self._shape(sample_shape), rng=rng)
 
     def enumerate_support(self) -> Array:
         """Return the labels 0 … C − 1, of shape `(C,) + batch_shape`."""
@@ -157,3 +116,62 @@ class Categorical(Distribution):
     def entropy(self) -> Array:
         """Return −Σ_c π_c log π_c."""
         return -np.sum(times_log(self.probs, self.log_probs), axis=-1)
+
+
+def draw_labels(probs: Array, shape: Shape, *, rng: Any) -> Array:
+    """Return labels of this shape by inverting the distribution function, whose end may be a rounding error short of 1.
+
+    The comparison is such that what has probability 0 is never drawn, neither the first label nor the last.
+    """
+    cdf = numpy.cumsum(probs, axis=-1)
+    u = default_rng(rng, like=cdf).random(shape, dtype=cdf.dtype) * cdf[..., -1]
+    return (u[..., None] >= cdf[..., :-1]).sum(axis=-1)
+
+
+def _log_density_rule(g: Array, logits: Array, label: Array) -> Array:
+    """g (e_z − π), where π = softmax(a) and e_z is the indicator of label z."""
+    gradient: Array = slope(g, logits, label)
+    return gradient
+
+
+@primitive(logits=_log_density_rule)
+def log_density(logits: Array, label: Array) -> Array:
+    """Return a_z − log Σ_c exp(a_c), for labels whose shape broadcasts with that of the logits less its last axis."""
+    exponentials, top = _exponentials(logits)
+    return logits.reshape(-1)[_places(logits, label)] - top - numpy.log(exponentials.sum(axis=-1))
+
+
+def _weight_rule(h: Array, logits: Array, label: Array) -> Array:
+    """h_z − Σ_c π_c h_c."""
+    return np.ravel(h)[_places(logits, label)] - np.sum(np.softmax(logits) * h, axis=-1)
+
+
+def _slope_rule(h: Array, g: Array, logits: Array) -> Array:
+    """−g π (h − Σ_c π_c h_c)."""
+    p = np.softmax(logits)
+    return -to_shape(g, logits.shape[:-1])[..., None] * p * (h - np.sum(p * h, axis=-1, keepdims=True))
+
+
+@primitive(g=_weight_rule, logits=_slope_rule)
+def slope(g: Array, logits: Array, label: Array) -> Array:
+    """Return Σ g (e_z − π), over the labels that meet each row of logits."""
+    xp = namespace(logits)
+    exponentials, _ = _exponentials(logits)
+    weight = -to_shape(g, logits.shape[:-1]) / exponentials.sum(axis=-1)
+    total = xp.ascontiguousarray(exponentials * weight[..., None])
+    xp.add.at(total.reshape(-1), _places(logits, label), g)
+    return total
+
+
+def _exponentials(logits: Array) -> tuple[Array, Array]:
+    """exp(a − max a) and max a. NumPy takes ten times as long to reduce a short last axis if it is contiguous."""
+    a = logits.copy(order="F" if logits.shape[-1] < 64 else "C")
+    top = a.max(axis=-1)
+    a -= top[..., None]
+    return numpy.exp(a, out=a), top
+
+
+def _places(logits: Array, label: Array) -> Array:
+    """Where each label's logit stands among all of them in a row."""
+    *batch, C = logits.shape
+    return namespace(logits).arange(0, math.prod(logits.shape), C).reshape(batch) + label

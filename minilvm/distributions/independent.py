@@ -10,10 +10,8 @@ import numpy
 
 from minilvm import tree
 from minilvm.backend import Array, namespace
-from minilvm.distributions.base import Distribution, sum_rightmost
+from minilvm.distributions.base import MOST_ELEMENTS, Distribution, sum_rightmost
 from minilvm.distributions.parameters import Constraint, Shape
-
-MOST_ELEMENTS = 2**28  # of an enumeration: 2 GB of float64
 
 
 @dataclass(frozen=True, init=False, eq=False)

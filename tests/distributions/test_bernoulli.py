@@ -71,6 +71,23 @@ def test_moments_and_total_probability(law):
     assert p[int(law.mode)] >= p.max() - 1e-15
 
 
+@given(probabilities, st.floats(0, 1))
+def test_distribution_function_and_quantiles_are_scipys(p, u):
+    law, theirs = Bernoulli(probs=p), scipy.stats.bernoulli(p)
+    x = numpy.array([-numpy.inf, -1.0, -0.1, 0.0, 0.5, 1.0, 2.0, numpy.inf])
+    assert_allclose(law.cdf(x), theirs.cdf(x), rtol=1e-14)
+    x = law.icdf(u)
+    assert law.cdf(x) >= u
+    assert x == 0 or law.cdf(0) < u
+    assert numpy.isnan(law.cdf(numpy.nan))
+    with pytest.raises(ValueError, match=r"Bernoulli: value must be between 0 and 1; value is 1.5"):
+        law.icdf(1.5)
+
+
+def test_distribution_function_keeps_its_digits():
+    assert_allclose(Bernoulli(logits=[100.0, -100.0]).cdf(0), [numpy.exp(-100.0), 1.0], rtol=1e-14)
+
+
 def test_entropy_keeps_its_digits():
     """At a = 50 it is (1 + a) exp(−a) to 20 digits; softplus(a) − a σ(a) would give 0."""
     assert_allclose(Bernoulli(logits=[50.0, -50.0]).entropy(), 51.0 * numpy.exp(-50.0), rtol=1e-13)
@@ -111,6 +128,7 @@ def test_log_prob_is_differentiable_in_parameters_and_value(x, a):
 def test_the_rest_is_differentiable_too():
     for law in (Bernoulli(logits=[0.0, -2.0]), Bernoulli(probs=[0.5, 0.2])):
         check_grads(lambda law: (law.entropy(), law.mean, law.variance, law.logits, law.probs), [law])
+        check_grads(lambda law: law.cdf([[-0.5], [0.5], [1.5]]), [law])
 
 
 def test_an_impossible_event_spoils_no_other_gradient():
@@ -174,6 +192,8 @@ def test_float32_stays_float32(a, x):
         assert_dtype(law.log_prob(x_of_any_kind), "float32")
     for result in (law.probs, law.entropy(), law.variance, law.mode, law.sample(rng=0), law.enumerate_support()):
         assert_dtype(result, "float32")
+    for result in (law.cdf(x), law.icdf(0.5)):
+        assert_dtype(result, "float32")
     assert_dtype(grad(lambda law: law.log_prob(x).sum())(law).logits, "float32")
     impossible = Bernoulli(probs=numpy.array([1 - x], dtype="float32")).log_prob(x)
     assert_dtype(impossible, "float32")
@@ -217,6 +237,8 @@ def test_every_backend(xp, data):
         assert_of(xp, value)
         assert_allclose(to_numpy(value), composite(x, a), rtol=1e-12)
         assert_allclose(to_numpy(law.log_prob(law.enumerate_support()))[int(x)], composite(x, a), rtol=1e-12)
+        assert_allclose(to_numpy(law.cdf(xp.asarray(0.5))), special.expit(-a), rtol=1e-12)
+        assert_array_equal(to_numpy(law.icdf(xp.asarray(0.5))), to_numpy(law.mode))
         assert to_numpy(law.sample(4, rng=0)).shape == (4, 2, 3)
         gradient = grad(lambda law: law.log_prob(x).sum())(law)
         slope = (

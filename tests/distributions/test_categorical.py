@@ -15,7 +15,9 @@ import minilvm.numpy as np
 from minilvm.autograd import check_grads, grad
 from minilvm.backend import to_numpy
 from minilvm.distributions import Categorical
-from tests.distributions.helpers import Uniforms, assert_dtype, assert_of, real_arrays
+from minilvm.distributions.categorical import log_density
+from minilvm.rules import primitive
+from tests.distributions.helpers import Uniforms, assert_dtype, assert_of, assert_same_to_second_order, real_arrays
 from tests.statistics import assert_frequencies
 
 weights = arrays(float, st.integers(1, 6), elements=st.one_of(st.just(0.0), st.floats(1e-300, 10.0))).filter(
@@ -56,9 +58,8 @@ def test_from_log_weights(a):
 
 def test_log_weights_that_are_not_normalised_are_caught():
     class Twin(Categorical):
-        @property
-        def log_probs(self):
-            return self.logits
+        def log_prob(self, value):
+            return self.logits[value]
 
     with pytest.raises(AssertionError):
         assert_is_the_law(Twin(logits=[0.0, 1.0]), scipy.special.softmax([0.0, 1.0]))
@@ -77,6 +78,22 @@ def test_each_label_meets_its_own_row(data):
         assert_allclose(log_p[index], row[z[index]], rtol=1e-12, atol=1e-12)
 
 
+@given(weights, st.floats(0, 1))
+def test_distribution_function_and_quantiles(w, u):
+    law = Categorical(probs=w)
+    running = numpy.cumsum(law.probs)
+    labels = numpy.arange(-1, len(w) + 1)
+    assert_allclose(law.cdf(labels + 0.5), [0.0, *running, 1.0], rtol=1e-12)
+    assert_allclose(law.cdf(labels), [0.0, *running, 1.0], rtol=1e-12)
+    z = law.icdf(u)
+    assert law.cdf(z) >= u * (1 - 1e-15)
+    assert z == 0 or law.cdf(z - 1) < u
+    assert law.icdf(0.0) == 0
+    assert law.probs[law.icdf(1.0)] > 0
+    with pytest.raises(ValueError, match=r"Categorical: value must be between 0 and 1; value is 1.5"):
+        law.icdf(1.5)
+
+
 # Derivatives ----------------------------------------------------------------------------------------------------------
 
 
@@ -85,7 +102,7 @@ def test_log_prob_is_differentiable_in_the_parameters(a, z):
     check_grads(lambda law: law.log_prob(z), [Categorical(logits=a)])
     check_grads(lambda law: law.log_prob(z), [Categorical(probs=numpy.exp(a))])
     check_grads(lambda w: Categorical(probs=w).log_prob(z), [numpy.exp(a)])
-    check_grads(lambda law: (law.entropy(), law.probs, law.log_probs), [Categorical(logits=a)])
+    check_grads(lambda law: (law.entropy(), law.probs, law.log_probs, law.cdf(1)), [Categorical(logits=a)])
 
 
 @given(real_arrays((3,)), st.integers(0, 2))
@@ -104,6 +121,38 @@ def test_an_impossible_category_spoils_no_other_gradient():
         grad(lambda a: Categorical(logits=a).log_prob(1))(numpy.array([-numpy.inf, 0.0, 1.0])),
     ):
         assert numpy.isfinite(gradient).all()
+
+
+@given(real_arrays((2, 3, 4)), st.data())
+def test_fused_density_is_the_composite_to_second_order(a, data):
+    """However labels and rows meet, and whether rows are few categories long or many: they are reduced differently."""
+    wide = numpy.concatenate([a, numpy.full((2, 3, 60), -3.0)], axis=-1)
+    for logits in (a, wide, a[0, 0]):
+        batch = logits.shape[:-1]
+        shape = data.draw(st.sampled_from([batch, (3, *batch), (3, *(1 for _ in batch)), batch[1:], ()]))
+        z = data.draw(arrays(int, shape, elements=st.integers(0, 3)))
+        assert_same_to_second_order(lambda a, z=z: log_density(a, z), lambda a, z=z: composite(a, z), [logits])
+
+
+def composite(a, z):
+    log_p = np.log_softmax(a)
+    z = numpy.broadcast_to(z, numpy.broadcast_shapes(z.shape, a.shape[:-1]))
+    return np.sum(numpy.eye(a.shape[-1])[z] * log_p, axis=-1)
+
+
+def test_a_wrong_rule_is_caught():
+    twin = primitive(a=lambda g, a, z: g[..., None] * (numpy.eye(3)[z] - 1.0 / 3.0))(composite)
+    a, z = numpy.array([[0.5, -1.0, 2.0]]), numpy.array([1])
+    with pytest.raises(AssertionError, match="order 1"):
+        assert_same_to_second_order(lambda a: twin(a, z), lambda a: composite(a, z), [a])
+
+
+def test_nothing_is_written_into_the_logits():
+    for n in (3, 100):
+        a = numpy.linspace(0.0, 1.0, 2 * n).reshape(2, n)
+        before = a.copy()
+        grad(lambda a: Categorical(logits=a).log_prob([0, 1]).sum())(a)
+        assert_array_equal(a, before)
 
 
 # Draws ----------------------------------------------------------------------------------------------------------------
@@ -207,6 +256,8 @@ def test_every_backend(xp, a, z):
         assert_of(xp, value)
         assert_allclose(to_numpy(value), theirs.log_prob(z), rtol=1e-12)
         assert_allclose(to_numpy(law.entropy()), theirs.entropy(), rtol=1e-12)
+        assert_allclose(to_numpy(law.cdf(xp.asarray(z))), theirs.cdf(z), rtol=1e-12)
+        assert_array_equal(to_numpy(law.icdf(0.3)), theirs.icdf(0.3))
         assert_array_equal(to_numpy(law.enumerate_support()), theirs.enumerate_support())
         assert to_numpy(law.sample(4, rng=0)).shape == (4, 2)
     gradient = grad(lambda law: law.log_prob(xp.asarray(z)).sum())(Categorical(logits=xp.asarray(a)))
