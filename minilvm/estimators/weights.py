@@ -163,8 +163,8 @@ def check_support(model: LogJoint, q: Distribution, x: Array, n_samples: int) ->
             value, datum = (int(i) for i in next(zip(*missed.nonzero(), strict=True)))
             label = str(backend.to_numpy(z)[value, 0].tolist())
             raise ValueError(
-                f"q of datum {datum} never draws z = {label:.60}, where p(x, z) > 0, so its weights average to less than "
-                "p(x): q needs a density wherever the posterior has one"
+                f"q of datum {datum} never draws z = {label:.60}, where p(x, z) > 0, so its weights average to less "
+                "than p(x): q needs a density wherever the posterior has one"
             )
 
 
