@@ -3,22 +3,32 @@
 from minilvm.distributions.base import Distribution
 from minilvm.distributions.bernoulli import Bernoulli
 from minilvm.distributions.categorical import Categorical
+from minilvm.distributions.delta import Delta
 from minilvm.distributions.exponential import Exponential
+from minilvm.distributions.gumbel import Gumbel
 from minilvm.distributions.independent import Independent
 from minilvm.distributions.kl import kl_divergence, register_kl
+from minilvm.distributions.laplace import Laplace
+from minilvm.distributions.log_normal import LogNormal
 from minilvm.distributions.multivariate_normal import MultivariateNormal
 from minilvm.distributions.normal import Normal
 from minilvm.distributions.parameters import Constraint
+from minilvm.distributions.uniform import Uniform
 
 __all__ = [
     "Bernoulli",
     "Categorical",
     "Constraint",
+    "Delta",
     "Distribution",
     "Exponential",
+    "Gumbel",
     "Independent",
+    "Laplace",
+    "LogNormal",
     "MultivariateNormal",
     "Normal",
+    "Uniform",
     "kl_divergence",
     "register_kl",
 ]

@@ -55,8 +55,8 @@ def test_negative_numbers_are_impossible():
         Exponential(1.0).log_prob([0.0, -1.0])
 
 
-@given(real_arrays((3,), 0.5, 2.0), real_arrays((2, 3), 0.5, 3.0))
-def test_it_is_differentiable(rate, x):
+def test_it_is_differentiable():
+    rate, x = numpy.array([0.5, 1.0, 2.0]), numpy.array([[0.5, 2.0, 1.0], [3.0, 0.1, 0.7]])
     checks.assert_differentiable(Exponential(rate), x, p=x / 4.0)
 
 
