@@ -1,12 +1,24 @@
 """Every way to estimate log p(x), to bound it, and to differentiate a bound: a few lines each over `log_w`."""
 
-from minilvm.estimators.bounds import elbo, elbo_entropy_form, elbo_kl_form, eubo, iwae
+from minilvm.estimators.bounds import (
+    cubo,
+    elbo,
+    elbo_entropy_form,
+    elbo_kl_form,
+    eubo,
+    iwae,
+    jackknife,
+    renyi,
+    tvo,
+    tvo_upper,
+)
 from minilvm.estimators.gradients import expectation
 from minilvm.estimators.marginal import Estimate, exact_log_marginal, importance_sampling, naive_monte_carlo
-from minilvm.estimators.weights import log_weight_tiles, log_weights, logmeanexp
+from minilvm.estimators.weights import log_weight_tiles, log_weights, logmeanexp, logsumexp_of_others
 
 __all__ = [
     "Estimate",
+    "cubo",
     "elbo",
     "elbo_entropy_form",
     "elbo_kl_form",
@@ -15,8 +27,13 @@ __all__ = [
     "expectation",
     "importance_sampling",
     "iwae",
+    "jackknife",
     "log_weight_tiles",
     "log_weights",
     "logmeanexp",
+    "logsumexp_of_others",
     "naive_monte_carlo",
+    "renyi",
+    "tvo",
+    "tvo_upper",
 ]

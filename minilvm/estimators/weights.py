@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import minilvm.numpy as np
 from minilvm import backend, tree
-from minilvm.backend import Array
+from minilvm.backend import Array, namespace
 from minilvm.distributions import Categorical, Distribution
 from minilvm.tape import Tensor
 
@@ -32,6 +32,22 @@ def logmeanexp(log_w: Array, axis: int = 0) -> Array:
     0.6931471805599453
     """
     return np.logsumexp(log_w, axis=axis) - math.log(log_w.shape[axis])
+
+
+def logsumexp_of_others(log_w: Array) -> Array:
+    """Return log Σ_{j ≠ k} w_j for each k, shape (K, N): what leaving one draw out leaves.
+
+    log(Σ_j w_j − w_k) has no digits left where w_k is most of the sum; there, for the largest, the others are summed.
+
+    >>> import numpy
+    >>> logsumexp_of_others(numpy.array([[0.0], [100.0], [1.0]])).ravel().round(4)
+    array([100.    ,   1.3133, 100.    ])
+    """
+    largest = namespace(log_w).arange(len(log_w))[:, None] == np.argmax(log_w, axis=0)
+    total = np.logsumexp(log_w, axis=0)
+    rest = np.logsumexp(np.where(largest, -np.inf, log_w), axis=0)
+    share = np.exp(log_w - np.where(total == -np.inf, 0.0, total))
+    return np.where(largest, rest, total + np.log1p(-np.where(largest, 0.0, share)))
 
 
 def log_weights(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, rng: Any) -> Array:

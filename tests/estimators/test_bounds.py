@@ -7,12 +7,25 @@ import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import minilvm.numpy as np
 from minilvm import backend
-from minilvm.autograd import grad
+from minilvm.autograd import check_grads, grad, stop_gradient
 from minilvm.distributions import Categorical
-from minilvm.estimators import elbo, elbo_entropy_form, elbo_kl_form, eubo, iwae, log_weights
+from minilvm.estimators import (
+    cubo,
+    elbo,
+    elbo_entropy_form,
+    elbo_kl_form,
+    eubo,
+    iwae,
+    jackknife,
+    log_weights,
+    renyi,
+    tvo,
+    tvo_upper,
+)
 from minilvm.models import VAE, diagonal_normal
 from minilvm.nn import MLP, Linear
 from minilvm.testing import (
@@ -59,6 +72,27 @@ def test_bounds_that_are_not_are_caught(xp, fault):
     log_joint, log_q = moved(numpy.log([[0.02, 0.001, 0.3], [0.2, 0.5, 0.3]]))
     with pytest.raises(AssertionError, match="is above log p"):
         assert_lower_bound(fault, log_joint, log_q, 5)
+
+
+def softmax_of_losses(log_w):
+    return (stop_gradient(np.softmax(-log_w, axis=0)) * log_w).sum(axis=0)
+
+
+def softmax_over_the_data(log_w):
+    return (stop_gradient(np.softmax(log_w, axis=1)) * log_w).sum(axis=0)
+
+
+@given(log_weight_arrays(max_samples=5))
+def test_the_slope_of_iwae_is_the_weights_normalised_over_the_samples(xp, log_w):
+    slope = grad(lambda log_w: iwae(log_w).sum())(log_w)
+    assert_allclose(slope, np.softmax(log_w, axis=0), rtol=1e-12, atol=1e-300)
+
+
+@pytest.mark.parametrize("fault", [softmax_of_losses, softmax_over_the_data])
+def test_other_slopes_are_seen(fault):
+    log_w = numpy.array([[0.0, 1.0], [2.0, -1.0]])
+    slope = grad(lambda log_w: fault(log_w).sum())(log_w)
+    assert abs(slope - numpy.exp(log_w - iwae(log_w)) / 2.0).max() > 0.1
 
 
 @given(log_tables(max_states=3))
@@ -180,3 +214,169 @@ def test_what_is_in_closed_form_is_differentiated(xp):
     in_entropy = np.concatenate([-z.mean(axis=0), 1.0 - (z * (z - mean)).mean(axis=0)], axis=1)
     assert_allclose(slope(elbo_kl_form), in_kl, rtol=1e-10)
     assert_allclose(slope(elbo_entropy_form), in_entropy, rtol=1e-10)
+
+
+# Power means and paths ------------------------------------------------------------------------------------------------
+
+ALPHAS = [0.0, 0.3, 0.999, 1.0, 1.5, 4.0]
+paths = st.lists(st.floats(0.01, 0.99), max_size=4, unique=True).map(lambda inner: [0.0, *sorted(inner), 1.0])
+
+
+@st.composite
+def weights_with_zeros(draw):
+    """Log weights out to ±700, some of them −inf."""
+    log_w = draw(log_weight_arrays(limit=700.0))
+    return np.where(backend.asarray(draw(hnp.arrays(bool, log_w.shape))), -numpy.inf, log_w)
+
+
+@given(log_tables(), K, st.sampled_from(ALPHAS))
+def test_renyi_and_tvo_lie_below_log_p_in_expectation(xp, tables, n_samples, alpha):
+    assert_lower_bound(lambda log_w: renyi(log_w, alpha), *tables, n_samples)
+    assert_lower_bound(tvo, *tables, n_samples)
+
+
+@given(log_weight_arrays())
+def test_renyi_has_iwae_and_the_elbo_for_members(xp, log_w):
+    assert_allclose(renyi(log_w, 0.0), iwae(log_w), rtol=0)
+    assert_allclose(renyi(log_w, 1.0), elbo(log_w), rtol=0)
+
+
+@given(log_weight_arrays(limit=20.0), st.sampled_from([-1e-6, 1e-6]))
+def test_renyi_leaves_the_elbo_by_half_the_variance(xp, log_w, step):
+    expected = elbo(log_w) - 0.5 * step * log_w.var(axis=0)
+    assert_allclose(renyi(log_w, 1.0 + step), expected, rtol=0, atol=1e-7)
+
+
+@given(log_tables(max_states=3), st.sampled_from([0.0, 0.4, 1.7, 3.0]))
+def test_renyi_moves_with_k_from_the_elbo_towards_its_own_bound(xp, tables, alpha):
+    log_joint, log_q = tables
+    slack = 1e-10 * (1 + abs(log_joint).max() + abs(log_q).max())
+    limit = np.logsumexp((1 - alpha) * (log_joint - log_q) + log_q) / (1 - alpha)
+    rungs = [expected_bound(lambda log_w: renyi(log_w, alpha), log_joint, log_q, k) for k in (1, 2, 3, 4)]
+    rungs = [expected_bound(elbo, log_joint, log_q, 1), *rungs, limit]
+    sign = 1 if alpha < 1 else -1
+    assert all(sign * (high - low) >= -slack for low, high in itertools.pairwise(rungs))
+
+
+def rising(bounds, log_w):
+    """Whether bounds never fall from one to the next, to rounding; −inf equals itself."""
+    finite = log_w[log_w > -numpy.inf]
+    slack = 1e-12 * max(1.0, float(abs(finite).max())) if finite.size else 0.0
+    return all(bool(((low <= high + slack) | (low == high)).all()) for low, high in itertools.pairwise(bounds))
+
+
+@given(weights_with_zeros())
+def test_power_means_rise_with_their_power_in_every_draw(xp, log_w):
+    ladder = [log_w.min(axis=0), *(renyi(log_w, alpha) for alpha in reversed(ALPHAS))]
+    ladder += [*(cubo(log_w, n) for n in (1.0, 1.5, 2.0, 7.0)), log_w.max(axis=0)]
+    assert rising(ladder, log_w)
+
+
+@given(weights_with_zeros(), paths)
+def test_the_path_lies_left_and_right_of_iwae_in_every_draw(xp, log_w, betas):
+    ends = [tvo(log_w, betas), iwae(log_w), tvo_upper(log_w, betas)]
+    assert rising([elbo(log_w), *ends, log_w.max(axis=0)], log_w)
+    assert_allclose(tvo(log_w, [0.0, 1.0]), elbo(log_w), rtol=1e-15)
+
+
+@given(log_weight_arrays(limit=700.0), paths)
+def test_a_finer_path_is_tighter_on_both_sides_and_one_interval_ends_at_the_self_normalised_mean(xp, log_w, betas):
+    finer = sorted({*betas, 0.25, 0.5, 0.75})
+    assert rising([tvo(log_w, betas), tvo(log_w, finer), tvo_upper(log_w, finer), tvo_upper(log_w, betas)], log_w)
+    assert_allclose(tvo_upper(log_w, [0.0, 1.0]), self_normalised(log_w), rtol=1e-12)
+
+
+@given(log_tables(), paths)
+def test_the_path_itself_has_a_lower_and_an_upper_sum(xp, tables, betas):
+    """Under a uniform q all states once, equally often, are its expectation: then E_β is exact, and so is log p(x)."""
+    log_joint, _ = tables
+    log_w = (log_joint + numpy.log(len(log_joint)))[:, None]
+    assert rising([tvo(log_w, betas), np.logsumexp(log_joint)[None], tvo_upper(log_w, betas)], log_w)
+
+
+@given(log_tables(), K, st.sampled_from([1.0, 2.0, 3.5]))
+def test_cubo_is_an_upper_bound_of_which_only_the_exponential_is_unbiased(xp, tables, n_samples, n):
+    log_joint, log_q = tables
+    exact = np.logsumexp(n * (log_joint - log_q) + log_q)
+    assert exact / n >= np.logsumexp(log_joint) - 1e-10 * (1 + abs(log_joint).max())
+    found = expected_bound(lambda log_w: np.exp(n * cubo(log_w, n) - exact), log_joint, log_q, n_samples)
+    assert_allclose(found, 1.0, rtol=1e-9)
+
+
+def test_neither_is_what_it_says(xp):
+    """The estimates that are no bounds are seen on both sides of log p(x), in expectation and to many digits."""
+    log_joint, log_q = moved(numpy.log([[0.02, 0.3], [0.5, 0.5]]))
+    log_p = np.logsumexp(log_joint)
+
+    def excess(bound, n_samples):
+        return float(expected_bound(bound, log_joint, log_q, n_samples) - log_p)
+
+    for bound in (cubo, tvo_upper):
+        assert excess(bound, 1) == pytest.approx(excess(elbo, 1), abs=1e-12) == pytest.approx(-0.725, abs=1e-3)
+    assert excess(cubo, 12) > 0.2
+    assert excess(tvo_upper, 12) > 0.02
+    assert excess(jackknife, 3) > 0.08
+    log_joint, log_q = moved(numpy.log([[1.0, 0.01], [0.1, 0.9]]))
+    assert expected_bound(jackknife, log_joint, log_q, 3) < np.logsumexp(log_joint) - 2.0
+
+
+def test_the_jackknife_takes_the_first_term_of_the_bias_away():
+    """The bias of IWAE is halved by twice the samples; the jackknife's is quartered."""
+    tables = numpy.log([0.2, 0.3]), numpy.log([0.5, 0.5])
+    errors = {b: [expected_bound(b, *tables, k) - numpy.log(0.5) for k in (8, 16)] for b in (iwae, jackknife)}
+    assert errors[iwae][1] / errors[iwae][0] == pytest.approx(1 / 2, abs=0.01)
+    assert errors[jackknife][1] / errors[jackknife][0] == pytest.approx(1 / 4, abs=0.01)
+    assert abs(errors[jackknife][0]) < 0.01 * abs(errors[iwae][0])
+
+
+@given(log_weight_arrays(max_samples=5, limit=20.0))
+def test_the_jackknife_is_its_definition(xp, log_w):
+    n_samples = len(log_w)
+    if n_samples == 1:
+        with pytest.raises(ValueError, match="at least two samples"):
+            jackknife(log_w)
+        return
+    without = [iwae(np.concatenate([log_w[:k], log_w[k + 1 :]])) for k in range(n_samples)]
+    expected = n_samples * iwae(log_w) - (n_samples - 1) * np.stack(without).mean(axis=0)
+    assert_allclose(jackknife(log_w), expected, rtol=1e-10, atol=1e-9)
+
+
+OTHERS = [
+    *(pytest.param(lambda log_w, a=a: renyi(log_w, a), id=f"renyi-{a}") for a in (0.0, 0.5, 2.0)),
+    cubo,
+    tvo,
+    tvo_upper,
+    jackknife,
+]
+
+
+@pytest.mark.parametrize("bound", [elbo, iwae, *OTHERS])
+def test_weights_that_are_all_zero_give_minus_infinity_and_no_slope_and_no_warning(xp, bound):
+    log_w = xp.asarray([[-numpy.inf, 0.3], [-numpy.inf, -1.0], [-numpy.inf, 0.1]])
+    values = bound(log_w)
+    assert values[0] == -numpy.inf
+    assert np.isfinite(values[1])
+    if bound is not elbo:  # whose slope is 1/K in every weight, whatever it is
+        slope = grad(lambda log_w: np.where(np.isfinite(values), bound(log_w), 0.0).sum())(log_w)
+        everything = grad(lambda log_w: bound(log_w).sum())(log_w)
+        assert_allclose(everything[:, 1], slope[:, 1], rtol=0)
+        assert (everything[:, 0] == 0.0).all()
+        assert_allclose(everything[:, 1].sum(), 1.0, rtol=1e-12)  # all of them shift as their weights do
+
+
+@pytest.mark.parametrize("bound", OTHERS)
+def test_derivatives(xp, bound):
+    check_grads(bound, [xp.asarray([[0.3, 5.0], [-0.2, -3.0], [1.0, 4.5]])])
+
+
+def test_bounds_refuse_what_would_make_them_something_else():
+    log_w = numpy.zeros((3, 2))
+    for alpha in (-0.5, numpy.nan, numpy.inf):
+        with pytest.raises(ValueError, match=f"alpha is {alpha}; expected a finite number of at least 0"):
+            renyi(log_w, alpha)
+    for n in (0.5, numpy.nan, numpy.inf):
+        with pytest.raises(ValueError, match=f"n is {n}; expected a finite number of at least 1"):
+            cubo(log_w, n)
+    for betas in ([], [0.0], [0.0, 0.5], [0.1, 1.0], [0.0, 0.5, 0.5, 1.0], [0.0, 0.7, 0.2, 1.0], [0.0, numpy.nan, 1.0]):
+        with pytest.raises(ValueError, match="rise from 0 to 1"):
+            tvo(log_w, betas)

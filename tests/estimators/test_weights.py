@@ -4,12 +4,13 @@ import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 import minilvm.numpy as np
 from minilvm import backend, tree
-from minilvm.autograd import grad
+from minilvm.autograd import check_grads, grad
 from minilvm.distributions import Bernoulli, Categorical, Independent
-from minilvm.estimators import elbo, log_weights, logmeanexp
+from minilvm.estimators import elbo, log_weights, logmeanexp, logsumexp_of_others
 from minilvm.models import BernoulliMixture, LinearGaussian, SigmoidBeliefNetwork, diagonal_normal
 from minilvm.testing import log_weight_arrays, sigmoid_belief_networks
 from tests.testing.helpers import assert_allclose, assert_array_equal
@@ -24,6 +25,27 @@ def test_logmeanexp_is_the_log_of_the_mean(xp, log_w):
 @given(log_weight_arrays())
 def test_logmeanexp_over_another_axis_is_that_of_the_transpose(xp, log_w):
     assert_allclose(logmeanexp(log_w, axis=1), logmeanexp(log_w.T), rtol=1e-12, atol=1e-12)
+
+
+@given(log_weight_arrays(), st.data())
+def test_what_others_sum_to_is_the_sum_without_one(xp, log_w, data):
+    log_w = np.where(xp.asarray(data.draw(hnp.arrays(bool, log_w.shape))), -numpy.inf, log_w)
+    nothing = xp.full((1, log_w.shape[1]), -numpy.inf)
+    others = [np.concatenate([log_w[:k], nothing, log_w[k + 1 :]]) for k in range(len(log_w))]
+    expected = np.stack([np.logsumexp(rows, axis=0) for rows in others])
+    assert_allclose(logsumexp_of_others(log_w), expected, rtol=1e-13, atol=1e-13)
+
+
+def test_the_sum_of_others_beside_a_giant_keeps_its_digits_where_a_difference_has_none(xp):
+    log_w = xp.asarray([[50.0], [0.0], [1.0]])
+    assert_allclose(logsumexp_of_others(log_w)[0], np.logsumexp(log_w[1:], axis=0), rtol=1e-15)
+    assert np.exp(log_w).sum(axis=0) - np.exp(log_w[0]) == 0.0  # 1 + e is not there any more
+
+
+def test_derivatives_of_the_sum_of_others(xp):
+    check_grads(logsumexp_of_others, [xp.asarray([[0.3, 5.0], [-0.2, -3.0], [1.0, 4.5]])])
+    zeros = grad(lambda w: np.exp(logsumexp_of_others(w)).sum())(xp.full((3, 1), -numpy.inf))
+    assert_array_equal(zeros, 0.0)
 
 
 def test_logmeanexp_at_the_edges(xp):

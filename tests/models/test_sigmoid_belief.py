@@ -112,3 +112,11 @@ def test_memory_is_that_of_a_tile_and_not_of_all_states():
     finally:
         tracemalloc.stop()
     assert peak < 35e6 < 2**12 * 2000 * 8  # a tile is 8 MB, and its softplus takes three more
+
+
+def test_improbable_effects_keep_their_logarithm_where_log_of_sigmoid_has_none(xp):
+    """Each state makes one of the two effects with probability e⁻⁹⁰⁰, and p(x) is that."""
+    model = SigmoidBeliefNetwork(xp.asarray([0.3]), xp.asarray([[1800.0, -1800.0]]), xp.asarray([-900.0, 900.0]))
+    assert_allclose(model.log_marginal(xp.ones((1, 2))), -900.0, rtol=1e-15)
+    with numpy.errstate(divide="ignore"):
+        assert np.log(np.special.expit(model.bias))[0] == -numpy.inf
