@@ -12,12 +12,21 @@ from minilvm.estimators.bounds import (
     tvo,
     tvo_upper,
 )
+from minilvm.estimators.contracts import CONTRACTS, Contract
 from minilvm.estimators.gradients import expectation
 from minilvm.estimators.marginal import Estimate, exact_log_marginal, importance_sampling, naive_monte_carlo
+from minilvm.estimators.relaxed import GumbelSoftmax, Rebar, Relax
+from minilvm.estimators.score_function import RunningMean
 from minilvm.estimators.weights import log_weight_tiles, log_weights, logmeanexp, logsumexp_of_others
 
 __all__ = [
+    "CONTRACTS",
+    "Contract",
     "Estimate",
+    "GumbelSoftmax",
+    "Rebar",
+    "Relax",
+    "RunningMean",
     "cubo",
     "elbo",
     "elbo_entropy_form",

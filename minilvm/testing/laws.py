@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
+
+import numpy
 
 import minilvm.numpy as np
-from minilvm import backend
+from minilvm import backend, tree
+from minilvm.autograd import grad
 from minilvm.backend import Array
+from minilvm.distributions import Distribution
 from minilvm.estimators import elbo, iwae
-from minilvm.testing.oracles import expected_bound
+from minilvm.testing.oracles import Draws, expected_bound, expected_estimate
 
 
 def assert_lower_bound(
@@ -53,6 +58,69 @@ def assert_unbiased(
     ratio = float(expected_bound(lambda log_w: np.exp(estimate(log_w) - log_p), log_joint, log_q, n_samples))
     if not abs(ratio - 1.0) <= rtol:
         raise AssertionError(f"E[p̂(x)] / p(x) = {ratio!r} at K = {n_samples}; expected 1")
+
+
+def assert_unbiased_gradient(
+    estimate: Callable[[Any, Any], Array],
+    exact: Callable[[Any], Array],
+    law: Callable[[Any], Distribution],
+    parameters: Any,
+    draws: Draws,
+    *,
+    rtol: float = 1e-9,
+) -> None:
+    """Assert that E[∇ estimate] = ∇ exact, by enumeration of all K-tuples of draws, or of all nodes of a rule.
+
+    Parameters
+    ----------
+    estimate
+        `estimate(q, parameters)` draws from q and returns one value a batch element, such as
+        `expectation(lambda z: r(z, parameters), q, K, estimator="score_function", rng=0)`.
+    exact
+        The function of the parameters that is estimated; its gradient is what the estimate's must be on average.
+    law
+        From parameters to q, a single law.
+    parameters
+        A tree of arrays: where to differentiate.
+    draws
+        K, for estimators that draw z ~ q K times and no more; or the `Quadrature` that `estimate` draws with.
+    rtol
+        Error allowed, relative to the largest element of the exact gradient or 1.
+
+    Raises
+    ------
+    AssertionError
+        The expected gradient is another; the message names the parameter, both numbers, and their ratio, which gives
+        some faults away: (K − 1) / K is that of a baseline which contains its own draw.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from minilvm.distributions import Bernoulli
+    >>> from minilvm.estimators import expectation
+    >>> def bit(a):
+    ...     return Bernoulli(logits=a)
+    >>> def exact(a):
+    ...     return expectation(numpy.exp, bit(a), estimator="exact")
+    >>> def loo(q, a):
+    ...     return expectation(numpy.exp, q, 3, estimator="score_function", baseline="leave_one_out", rng=0)
+    >>> assert_unbiased_gradient(loo, exact, bit, 0.3, 3)
+    >>> assert_unbiased_gradient(lambda q, a: 0.5 * loo(q, a), exact, bit, 0.3, 3)
+    Traceback (most recent call last):
+        ...
+    AssertionError: E[∇ estimate] is 0.210... in the parameter, and ∇ exact is 0.420...: a ratio of 0.5
+    """
+    found = grad(lambda phi: expected_estimate(lambda q: estimate(q, phi), law(phi), draws))(parameters)
+    expected = grad(exact)(parameters)
+    scale = max(1.0, *(float(np.max(np.absolute(leaf))) for leaf in tree.leaves(expected)))
+    for name, f, e in zip(tree.paths(parameters), tree.leaves(found), tree.leaves(expected), strict=True):
+        error = backend.to_numpy(np.absolute(f - e))
+        if not bool((error <= rtol * scale).all()):
+            worst = numpy.unravel_index(int(error.argmax()), error.shape)
+            ours, theirs = (float(backend.to_numpy(leaf)[worst]) for leaf in (f, e))
+            ratio = f": a ratio of {ours / theirs:.6g}" if theirs else ""
+            where = f"parameter{name}{list(map(int, worst)) or ''}" if name or worst else "the parameter"
+            raise AssertionError(f"E[∇ estimate] is {ours!r} in {where}, and ∇ exact is {theirs!r}{ratio}")
 
 
 def assert_per_draw_order(log_w: Array, *, rtol: float = 1e-12) -> None:

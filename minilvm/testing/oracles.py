@@ -14,9 +14,12 @@ from typing import Any
 import numpy
 
 import minilvm.numpy as np
+from minilvm import tree
+from minilvm.autograd import jacobian
 from minilvm.backend import Array, namespace
 from minilvm.distributions import Distribution
 from minilvm.tape import stop_gradient
+from minilvm.testing.quadrature import Quadrature
 
 MAX_TUPLES = 2**20
 
@@ -81,6 +84,7 @@ class AllTuples:
         self.q = q
         self.draws = support[tuples]
         self.probability = np.exp(stop_gradient(q.log_prob(support))[tuples].sum(axis=0))
+        self.batch_shape = self.probability.shape
         self.reparameterized = False
 
     def sample(self, sample_shape: tuple[int, ...], *, rng: Any) -> Array:
@@ -95,10 +99,56 @@ class AllTuples:
         return self.q.log_prob(z)
 
 
-def expected_estimate(estimator: Callable[[Any], Array], q: Distribution, n_samples: int) -> Array:
-    """Return E[estimator], with the gradient E[∇ estimator], over all K-tuples of draws from `q`.
+Draws = int | Quadrature
 
-    `estimator(law)` draws K times from the law that it is given, and returns one value a batch element.
+
+def expected_estimate(estimator: Callable[[Any], Array], q: Distribution, draws: Draws) -> Array:
+    """Return E[estimator], with the gradient E[∇ estimator], over all K-tuples of draws from q or all nodes of a rule.
+
+    Parameters
+    ----------
+    estimator
+        `estimator(law)` draws from the law that it is given, and returns one value a batch element. With a
+        `Quadrature` it must be the generator that the estimator draws with.
+    q
+        A single law. For all tuples it must list its support.
+    draws
+        K, for all tuples of K draws; or a `Quadrature`, for estimators that draw more than z.
     """
-    law = AllTuples(q, n_samples)
-    return (law.probability * estimator(law)).sum()
+    law, probability = _all_at_once(q, draws)
+    return (probability * estimator(law)).sum()
+
+
+def _all_at_once(q: Distribution, draws: Draws) -> tuple[Any, Array]:
+    """A law whose draws are all there are, as a batch, and the probability of each."""
+    if isinstance(draws, Quadrature):
+        draws.rewind()
+        return q.expand(draws.probability.shape), draws.probability
+    tuples = AllTuples(q, draws)
+    return tuples, tuples.probability
+
+
+def gradient_moments(
+    estimate: Callable[[Any, Any], Array], law: Callable[[Any], Distribution], parameters: Any, draws: Draws
+) -> tuple[Any, Any]:
+    """Return the mean and the variance of the gradient of an estimate, exactly: trees like `parameters`.
+
+    Parameters
+    ----------
+    estimate
+        `estimate(q, parameters)` draws from q and returns one value a batch element.
+    law
+        From parameters to q, a single law.
+    parameters
+        A tree of arrays: where to differentiate.
+    draws
+        As for `expected_estimate`.
+    """
+    probability = _all_at_once(law(parameters), draws)[1]
+
+    def values(parameters: Any) -> Array:
+        return estimate(_all_at_once(law(parameters), draws)[0], parameters)
+
+    gradients = jacobian(values)(parameters)
+    mean = tree.map(lambda g: np.tensordot(probability, g, 1), gradients)
+    return mean, tree.map(lambda g, m: np.tensordot(probability, np.square(g - m), 1), gradients, mean)

@@ -8,55 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
-from minilvm.autograd import grad, stop_gradient
+from minilvm.autograd import grad
 from minilvm.distributions import Bernoulli, Independent, Normal
-from minilvm.estimators import expectation
+from minilvm.estimators import CONTRACTS, expectation
 from minilvm.models import SigmoidBeliefNetwork
-from minilvm.testing import expected_estimate, sigmoid_belief_networks
+from minilvm.testing import assert_unbiased_gradient, expected_estimate
 from minilvm.testing.strategies import arrays
+from tests.estimators.helpers import bits, problems
 from tests.testing.helpers import assert_allclose, assert_array_equal
 
-
-def law(logits):
-    return Independent(Bernoulli(logits=logits), 1)
-
-
-def cost(model, x, logits):
-    """r(z, φ) = log p(x, z) − log q(z; φ): it depends on φ through q as well as through z."""
-
-    def r(z):
-        return model.log_joint(x, z.reshape(-1, 1, z.shape[-1]))[:, 0].reshape(z.shape[:-1]) - law(logits).log_prob(z)
-
-    return r
-
-
-def exact_gradient(model, x, logits):
-    return grad(lambda phi: expectation(cost(model, x, phi), law(phi), estimator="exact"))(logits)
-
-
-def expected_gradient(estimate, model, x, logits, n_samples):
-    """E[∇ estimate] over all tuples: the probabilities of the tuples are held fixed, as they are when one samples."""
-
-    def mean(phi):
-        return expected_estimate(lambda q: estimate(cost(model, x, phi), q, n_samples), law(phi), n_samples)
-
-    return grad(mean)(logits)
-
-
-@st.composite
-def problems(draw):
-    model = draw(sigmoid_belief_networks(max_latents=2))
-    x = draw(arrays((1, len(model.bias)), 1.0)) > 0
-    return model, x.astype(float), draw(arrays(len(model.prior_logits), 2.0))
+ALL = [name for name in CONTRACTS if name != "relax"]
 
 
 @given(problems(), st.integers(2, 3), st.sampled_from(["none", "leave_one_out"]))
 def test_the_score_function_is_unbiased(xp, problem, n_samples, baseline):
-    def estimate(r, q, k):
-        return expectation(r, q, k, estimator="score_function", baseline=baseline, rng=0)
-
-    found = expected_gradient(estimate, *problem, n_samples)
-    assert_allclose(found, exact_gradient(*problem), rtol=1e-9, atol=1e-9)
+    estimate = problem.estimate(n_samples, estimator="score_function", baseline=baseline)
+    assert_unbiased_gradient(estimate, problem.exact, bits, problem.logits, n_samples)
 
 
 def of_its_own(phi):
@@ -75,8 +42,8 @@ def test_an_integrand_that_depends_on_the_parameters_adds_its_own_slope(xp, base
 
     exact = [(enumerated(phi + e) - enumerated(phi - e)) / (2 * step) for e in step * numpy.eye(2)]
     phi, how = xp.asarray(phi), {"estimator": "score_function", "baseline": baseline, "rng": 0}
-    sampled = grad(lambda p: expected_estimate(lambda q: expectation(of_its_own(p), q, 3, **how), law(p), 3))(phi)
-    summed = grad(lambda p: expectation(of_its_own(p), law(p), estimator="exact"))(phi)
+    sampled = grad(lambda p: expected_estimate(lambda q: expectation(of_its_own(p), q, 3, **how), bits(p), 3))(phi)
+    summed = grad(lambda p: expectation(of_its_own(p), bits(p), estimator="exact"))(phi)
     assert_allclose(sampled, exact, rtol=1e-7)
     assert_allclose(summed, exact, rtol=1e-7)
 
@@ -86,7 +53,7 @@ def test_leaving_one_out_of_a_constant_leaves_nothing(xp):
 
     def mean(logits):
         return expectation(
-            lambda z: np.full(z.shape[:1], 7.0), law(logits), 5, estimator="score_function", baseline="leave_one_out"
+            lambda z: np.full(z.shape[:1], 7.0), bits(logits), 5, estimator="score_function", baseline="leave_one_out"
         )
 
     assert_array_equal(grad(mean)(xp.asarray([0.3, -1.0])), 0.0)
@@ -110,33 +77,6 @@ def test_an_integrand_of_another_shape_is_refused_and_not_broadcast(estimator):
             expectation(r, q, 3, estimator=estimator, rng=0)
 
 
-def baseline_with_its_own_sample(r, q, n_samples):
-    z = q.sample((n_samples,), rng=0)
-    value, log_q = r(z), q.log_prob(z)
-    centred = stop_gradient(value) - stop_gradient(value).mean(axis=0)
-    return (value + centred * (log_q - stop_gradient(log_q))).mean(axis=0)
-
-
-def no_score_term(r, q, n_samples):
-    return r(q.sample((n_samples,), rng=0)).mean(axis=0)
-
-
-@given(problems(), st.integers(2, 3))
-def test_a_baseline_with_its_own_sample_shrinks_the_gradient_by_exactly_one_in_k(xp, problem, n_samples):
-    """E_q[∇ log q] = 0, so the gradient of E_q[r] is all score term here, and the fault scales the whole of it."""
-    found = expected_gradient(baseline_with_its_own_sample, *problem, n_samples)
-    shrunk = (n_samples - 1) / n_samples * exact_gradient(*problem)
-    assert_allclose(found, shrunk, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("fault", [baseline_with_its_own_sample, no_score_term])
-def test_biased_gradients_are_seen(xp, fault):
-    model = SigmoidBeliefNetwork.random(2, 3, rng=0)
-    x, logits = xp.asarray([[1.0, 0.0, 1.0]]), xp.asarray([0.3, -0.5])
-    found, exact = expected_gradient(fault, model, x, logits, 2), exact_gradient(model, x, logits)
-    assert abs(found - exact).max() > 0.1 * abs(exact).max()
-
-
 @given(arrays(2), st.floats(-3, 3), st.sampled_from(["score_function", "reparameterization"]))
 def test_the_value_is_the_plain_mean_over_the_draws(xp, parameters, a, estimator):
     q = Normal(parameters[0], np.exp(parameters[1]))
@@ -158,7 +98,7 @@ def test_reparameterisation_differentiates_through_the_draw(xp, parameters, a):
 
 
 def test_unsound_requests_are_refused_with_the_way_out():
-    q = law(numpy.zeros(2))
+    q = bits(numpy.zeros(2))
 
     def r(z):
         return z.sum(axis=-1)

@@ -6,8 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
-from minilvm.estimators import elbo, iwae
-from minilvm.testing import assert_lower_bound, assert_per_draw_order, assert_unbiased, laws, log_weight_arrays
+from minilvm.autograd import stop_gradient
+from minilvm.distributions import Bernoulli, Independent
+from minilvm.estimators import elbo, expectation, iwae
+from minilvm.testing import (
+    assert_lower_bound,
+    assert_per_draw_order,
+    assert_unbiased,
+    assert_unbiased_gradient,
+    laws,
+    log_weight_arrays,
+)
 from tests.testing.helpers import moved
 
 TABLES = numpy.log([0.02, 0.3]), numpy.log([0.5, 0.5])
@@ -50,3 +59,45 @@ def test_every_link_of_the_chain_is_looked_at(xp, monkeypatch, fault, message):
     monkeypatch.setattr(laws, "iwae", fault)
     with pytest.raises(AssertionError, match=message):
         assert_per_draw_order(xp.asarray([[0.0, 10.0], [0.0, 0.0], [0.0, 0.0]]))
+
+
+def two_bits(parameters):
+    return Independent(Bernoulli(logits=parameters["a"]), 1)
+
+
+def probability_of_both(parameters):
+    return parameters["scale"] * np.special.expit(parameters["a"]).prod()
+
+
+def estimated(factor, *, which="a", by=1.0):
+    """The score function of scale · [both bits are 1], with the slope in one parameter multiplied by `by`."""
+
+    def estimate(q, parameters):
+        slope = by * parameters[which] + (1.0 - by) * stop_gradient(parameters[which])
+        scale = slope if which == "scale" else parameters["scale"]
+        value = expectation(lambda z: scale * z.prod(axis=-1), q, 2, estimator="score_function", rng=0)
+        return factor * value
+
+    return estimate
+
+
+def test_an_unbiased_gradient_passes_and_a_biased_one_is_named(xp):
+    parameters = {"a": xp.asarray([0.3, -0.2]), "scale": xp.asarray(2.0)}
+    assert_unbiased_gradient(estimated(1.0), probability_of_both, two_bits, parameters, 2)
+    with pytest.raises(AssertionError, match=r"in parameter\['a'\]\[1\], and ∇ exact is .*: a ratio of 1.5$"):
+        assert_unbiased_gradient(estimated(1.5), probability_of_both, two_bits, parameters, 2)
+    with pytest.raises(AssertionError, match=r"in parameter\['scale'\], and ∇ exact is .*: a ratio of 0.5$"):
+        assert_unbiased_gradient(estimated(1.0, which="scale", by=0.5), probability_of_both, two_bits, parameters, 2)
+    with pytest.raises(AssertionError, match=r"is nan in parameter\['a'\]\[0\]"):
+        assert_unbiased_gradient(estimated(numpy.nan), probability_of_both, two_bits, parameters, 2)
+
+
+def test_a_gradient_where_there_should_be_none_is_seen_without_a_ratio(xp):
+    with pytest.raises(AssertionError, match=r"∇ exact is 0.0$"):
+        assert_unbiased_gradient(
+            lambda q, a: expectation(lambda z: z.sum(axis=-1), q, 1, estimator="score_function", rng=0),
+            lambda a: 0.0 * a.sum(),
+            lambda a: two_bits({"a": a}),
+            xp.asarray([0.3, -0.2]),
+            1,
+        )

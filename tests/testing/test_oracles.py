@@ -3,7 +3,7 @@ import pytest
 
 import minilvm.numpy as np
 from minilvm.distributions import Bernoulli, Independent
-from minilvm.estimators import elbo, iwae
+from minilvm.estimators import elbo, expectation, iwae
 from minilvm.testing import (
     AllTuples,
     all_tuples,
@@ -11,6 +11,7 @@ from minilvm.testing import (
     assert_unbiased,
     expected_bound,
     expected_estimate,
+    gradient_moments,
 )
 from tests.testing.helpers import assert_allclose
 
@@ -64,3 +65,16 @@ def test_refusals():
 def test_all_tuples_of_two_are_not_draws_of_three():
     with pytest.raises(ValueError, match=r"\(3,\) was asked of all tuples of 2 draws"):
         AllTuples(Bernoulli(probs=0.3), 2).sample((3,), rng=0)
+
+
+def test_moments_of_a_gradient_are_those_of_a_hand_count(xp):
+    """One bit, K = 1, r = 5z: the slope is 5 (1 − p) with probability p, else 0; its mean 5 p (1 − p)."""
+    p = 1.0 / (1.0 + numpy.exp(-0.4))
+    mean, variance = gradient_moments(
+        lambda q, a: expectation(lambda z: 5.0 * z, q, estimator="score_function", rng=0),
+        lambda a: Bernoulli(logits=a["a"]),
+        {"a": xp.asarray(0.4)},
+        1,
+    )
+    assert_allclose(mean["a"], 5.0 * p * (1.0 - p), rtol=1e-12)
+    assert_allclose(variance["a"], p * (5.0 * (1.0 - p)) ** 2 - (5.0 * p * (1.0 - p)) ** 2, rtol=1e-12)

@@ -1,0 +1,161 @@
+"""What every gradient estimator claims and needs, as a table; each use is held against it before a draw is made.
+
+An estimator that is asked of a law it cannot serve does not fail by itself: it returns numbers of the right shape with
+a wrong mean. So it is refused here, and the refusal names those that are sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy
+
+import minilvm.numpy as np
+from minilvm import tree
+from minilvm.backend import Array
+from minilvm.distributions import Bernoulli, Distribution, Exponential, Independent, Normal
+from minilvm.rules import primitive
+from minilvm.tape import Tensor, stop_gradient
+
+Integrand = Callable[[Array], Array]
+Direction = Literal["unbiased", "lower", "upper", "neither"]
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that an estimator needs of q: in words, and as a test."""
+
+    description: str
+    met: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What an estimator says of itself.
+
+    >>> CONTRACTS["rebar"].direction, CONTRACTS["rebar"].evaluations
+    ('unbiased', '2')
+    """
+
+    estimates: str  # what its value is an estimate of,
+    direction: Direction  # from which side, in expectation,
+    gradient: Literal["unbiased", "biased"]  # and how its gradient stands to that of what is estimated
+    needs: tuple[Need, ...] = ()  # of q
+    smooth: bool = False  # whether r, or log p(x, z), must be differentiable in z
+    evaluations: str = "1"  # of r for each draw; L and P are the numbers of latents and of parameters of each
+    source: str = ""
+
+
+def base(q: Any) -> Any:
+    """Return the law of each element of q, if its elements are independent; else q itself."""
+    while isinstance(q, Independent):
+        q = q.base
+    return q
+
+
+def bit_logits(q: Any) -> Array:
+    """Return the log-odds of the bits of q, for estimators that move them; a certain bit cannot be moved."""
+    law = base(q)
+    if law.parameterization == "probs":
+        p = stop_gradient(law.probs)
+        if bool(((p == 0.0) | (p == 1.0)).any()):
+            raise ValueError('q has bits of probability 0 or 1, whose log-odds are infinite; use "score_function"')
+    return law.logits
+
+
+def _can_list(q: Any) -> bool:
+    return getattr(type(base(q)), "enumerate_support", None) not in {None, Distribution.enumerate_support}
+
+
+LISTED: Final = Need("a q that can list its support", _can_list)
+PATHS: Final = Need("a q whose draws are differentiable (q.reparameterized)", lambda q: q.reparameterized)
+BITS: Final = Need("a q of independent bits", lambda q: isinstance(base(q), Bernoulli))
+MEASURES: Final = Need(
+    "a q of independent Normal, Bernoulli or Exponential elements",
+    lambda q: isinstance(base(q), Normal | Bernoulli | Exponential),
+)
+
+_E = "E_q[r(z)]"
+
+CONTRACTS: Final = {
+    "exact": Contract(_E, "unbiased", "unbiased", (LISTED,), evaluations="all values of z"),
+    "reparameterization": Contract(_E, "unbiased", "unbiased", (PATHS,), smooth=True, source="N13, arXiv:1312.6114"),
+    "measure_valued": Contract(
+        _E, "unbiased", "unbiased", (MEASURES,), evaluations="1 + 2 P L", source="arXiv:1906.10652, §6"
+    ),
+    "disarm": Contract(_E, "unbiased", "unbiased", (BITS,), source="arXiv:2006.10680, eq. 11"),
+    "arm": Contract(_E, "unbiased", "unbiased", (BITS,), source="arXiv:1807.11143, eq. 5"),
+    "rebar": Contract(
+        _E, "unbiased", "unbiased", (BITS,), smooth=True, evaluations="2", source="arXiv:1703.07370, eq. 6"
+    ),
+    "relax": Contract(_E, "unbiased", "unbiased", (BITS,), evaluations="1", source="arXiv:1711.00123, eq. 8"),
+    "score_function": Contract(_E, "unbiased", "unbiased", source="N12, Williams (1992)"),
+    "straight_through": Contract(_E, "unbiased", "biased", (BITS,), smooth=True, source="arXiv:1308.3432"),
+    "gumbel_softmax": Contract(
+        _E, "unbiased", "biased", (BITS,), smooth=True, evaluations="2", source="arXiv:1611.00712, 1611.01144"
+    ),
+}
+
+
+def check(estimator: str, q: Any) -> None:
+    """Refuse an estimator whose needs q does not meet, and name those whose needs it does."""
+    contract = CONTRACTS[estimator]
+    for need in contract.needs:
+        if not need.met(q):
+            raise TypeError(
+                f"{estimator} needs {need.description}; q is {_spelt(q)}. "
+                f"Unbiased for it: {', '.join(map(repr, sound_for(q, contract.estimates)))}"
+            )
+
+
+def sound_for(q: Any, estimates: str = _E) -> list[str]:
+    """Return the names of the estimators that are unbiased for this law.
+
+    >>> sound_for(Independent(Normal([0.0, 0.0], 1.0), 1))
+    ['reparameterization', 'measure_valued', 'score_function']
+    """
+    return [
+        name
+        for name, contract in CONTRACTS.items()
+        if contract.estimates == estimates
+        and contract.gradient == "unbiased"
+        and all(need.met(q) for need in contract.needs)
+    ]
+
+
+def _spelt(q: Any) -> str:
+    return f"Independent({_spelt(q.base)})" if isinstance(q, Independent) else type(q).__name__
+
+
+def is_traced(q: Any) -> bool:
+    """Whether a parameter of q is being differentiated with respect to; if not, a plain mean is all that is asked."""
+    return any(type(leaf) is Tensor for leaf in tree.leaves(q))
+
+
+def evaluated(r: Integrand, z: Array, shape: tuple[int, ...], *, smooth: bool = False) -> Array:
+    """Return r(z), or refuse it where it is not one number a draw: broadcast against log q it would be a wrong answer.
+
+    With `smooth`, r must be differentiable in z: of a rounded or compared z the slope is 0, and no answer either.
+    """
+    value = r(z)
+    if numpy.shape(value) != shape:
+        raise ValueError(f"r gave shape {numpy.shape(value)} for draws of shape {z.shape}; expected {shape}")
+    if smooth and type(z) is Tensor and type(value) is not Tensor:
+        raise TypeError(
+            "r(z) is not differentiable in z: nothing of z arrives in it but by comparison, rounding or indexing. "
+            'Use estimator="score_function", which needs values of r alone'
+        )
+    return value
+
+
+def finite(value: Array) -> Array:
+    """Return the costs, with 0 for those that are infinite: they have no slope, and what they multiply has one."""
+    return np.where(np.isinf(value), 0.0, value)
+
+
+@primitive(x=lambda g: g)
+def differential(x: Array) -> Array:
+    """Return dx: 0 in value, with the derivative of x; x − stop_gradient(x), but for infinities."""
+    return numpy.zeros_like(x)
