@@ -10,6 +10,7 @@ from minilvm.distributions.independent import Independent
 from minilvm.distributions.kl import kl_divergence, register_kl
 from minilvm.distributions.laplace import Laplace
 from minilvm.distributions.log_normal import LogNormal
+from minilvm.distributions.low_rank_multivariate_normal import LowRankMultivariateNormal
 from minilvm.distributions.multivariate_normal import MultivariateNormal
 from minilvm.distributions.normal import Normal
 from minilvm.distributions.parameters import Constraint
@@ -26,6 +27,7 @@ __all__ = [
     "Independent",
     "Laplace",
     "LogNormal",
+    "LowRankMultivariateNormal",
     "MultivariateNormal",
     "Normal",
     "Uniform",

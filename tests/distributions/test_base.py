@@ -26,6 +26,7 @@ from minilvm.distributions import (
     Independent,
     Laplace,
     LogNormal,
+    LowRankMultivariateNormal,
     MultivariateNormal,
     Normal,
     Uniform,
@@ -84,6 +85,16 @@ LAWS = {
     "Laplace, broadcast": Row(lambda batch, xp: Laplace(0.0, xp.ones(batch))),
     "LogNormal": Row(lambda batch, xp: LogNormal(xp.zeros(batch), 1.0)),
     "LogNormal, broadcast": Row(lambda batch, xp: LogNormal(0.0, xp.ones(batch))),
+    "LowRankMultivariateNormal": Row(
+        lambda batch, xp: LowRankMultivariateNormal(xp.zeros((*batch, 3)), xp.ones((3, 1)), xp.ones(3)),
+        event=(3,),
+        lacks="cdf icdf",
+    ),
+    "LowRankMultivariateNormal, broadcast": Row(
+        lambda batch, xp: LowRankMultivariateNormal(xp.zeros(3), xp.ones((3, 1)), xp.ones((*batch, 3))),
+        event=(3,),
+        lacks="cdf icdf",
+    ),
     "MultivariateNormal": Row(
         lambda batch, xp: MultivariateNormal(xp.zeros((*batch, 2)), scale_tril=xp.eye(2)), event=(2,), lacks="cdf icdf"
     ),
