@@ -1,5 +1,6 @@
 """Every way to estimate log p(x), to bound it, and to differentiate a bound: a few lines each over `log_w`."""
 
+from minilvm.estimators.bound_gradients import dreg, reweighted_wake_sleep, sticking_the_landing, vimco
 from minilvm.estimators.bounds import (
     cubo,
     elbo,
@@ -28,6 +29,7 @@ __all__ = [
     "Relax",
     "RunningMean",
     "cubo",
+    "dreg",
     "elbo",
     "elbo_entropy_form",
     "elbo_kl_form",
@@ -43,6 +45,9 @@ __all__ = [
     "logsumexp_of_others",
     "naive_monte_carlo",
     "renyi",
+    "reweighted_wake_sleep",
+    "sticking_the_landing",
     "tvo",
     "tvo_upper",
+    "vimco",
 ]

@@ -15,7 +15,7 @@ import numpy
 import minilvm.numpy as np
 from minilvm import tree
 from minilvm.backend import Array
-from minilvm.distributions import Bernoulli, Distribution, Exponential, Independent, Normal
+from minilvm.distributions import Bernoulli, Delta, Distribution, Exponential, Independent, Normal, Uniform
 from minilvm.rules import primitive
 from minilvm.tape import Tensor, stop_gradient
 
@@ -72,12 +72,16 @@ def _can_list(q: Any) -> bool:
 LISTED: Final = Need("a q that can list its support", _can_list)
 PATHS: Final = Need("a q whose draws are differentiable (q.reparameterized)", lambda q: q.reparameterized)
 BITS: Final = Need("a q of independent bits", lambda q: isinstance(base(q), Bernoulli))
+STILL: Final = Need(
+    "a q whose support does not move with its parameters",
+    lambda q: not (isinstance(base(q), Uniform | Delta) and is_traced(q)),
+)
 MEASURES: Final = Need(
     "a q of independent Normal, Bernoulli or Exponential elements",
     lambda q: isinstance(base(q), Normal | Bernoulli | Exponential),
 )
 
-_E = "E_q[r(z)]"
+_E, _L = "E_q[r(z)]", "log p(x)"
 
 CONTRACTS: Final = {
     "exact": Contract(_E, "unbiased", "unbiased", (LISTED,), evaluations="all values of z"),
@@ -91,11 +95,15 @@ CONTRACTS: Final = {
         _E, "unbiased", "unbiased", (BITS,), smooth=True, evaluations="2", source="arXiv:1703.07370, eq. 6"
     ),
     "relax": Contract(_E, "unbiased", "unbiased", (BITS,), evaluations="1", source="arXiv:1711.00123, eq. 8"),
-    "score_function": Contract(_E, "unbiased", "unbiased", source="N12, Williams (1992)"),
+    "score_function": Contract(_E, "unbiased", "unbiased", (STILL,), source="N12, Williams (1992)"),
     "straight_through": Contract(_E, "unbiased", "biased", (BITS,), smooth=True, source="arXiv:1308.3432"),
     "gumbel_softmax": Contract(
         _E, "unbiased", "biased", (BITS,), smooth=True, evaluations="2", source="arXiv:1611.00712, 1611.01144"
     ),
+    "sticking_the_landing": Contract(_L, "lower", "unbiased", (PATHS,), smooth=True, source="arXiv:1703.09194"),
+    "dreg": Contract(_L, "lower", "unbiased", (PATHS,), smooth=True, evaluations="2", source="arXiv:1810.04152, eq. 8"),
+    "vimco": Contract(_L, "lower", "unbiased", (STILL,), source="arXiv:1602.06725, eq. 10"),
+    "reweighted_wake_sleep": Contract(_L, "lower", "biased", (STILL,), source="arXiv:1406.2751"),
 }
 
 

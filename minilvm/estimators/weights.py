@@ -105,7 +105,7 @@ def log_weight_tiles(model: LogJoint, q: Distribution, x: Array, n_samples: int,
     if not q.reparameterized and _is_traced(q):
         raise TypeError(
             f"{type(q).__name__} draws are not differentiable, so the gradient with respect to its parameters would be "
-            'wrong; use expectation(..., estimator="score_function") (N12), or stop_gradient its parameters'
+            'wrong; use vimco (any bound), expectation(..., estimator="score_function") (N12), or stop_gradient them'
         )
     draw = q.rsample if q.reparameterized else q.sample
     generator = backend.default_rng(rng, like=tree.leaves(q)[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -68,6 +69,7 @@ def expected_bound(bound: Callable[[Array], Array], log_joint: Array, log_q: Arr
     return (probability * value).sum()
 
 
+@dataclass(frozen=True, init=False, eq=False)
 class AllTuples:
     """A law whose K draws are all K-tuples of draws from `q` at once, as a batch: S^K of them.
 
@@ -76,16 +78,25 @@ class AllTuples:
     expectation of its gradient.
     """
 
+    q: Distribution
+    draws: Array = tree.static(repr=False)
+    probability: Array = tree.static(repr=False)
+
+    reparameterized = False
+
     def __init__(self, q: Distribution, n_samples: int) -> None:
         if q.batch_shape != ():
             raise ValueError(f"q has batch shape {q.batch_shape}; expected (), a single law")
         support = q.enumerate_support()
         tuples = namespace(support).asarray(all_tuples(len(support), n_samples))
-        self.q = q
-        self.draws = support[tuples]
-        self.probability = np.exp(stop_gradient(q.log_prob(support))[tuples].sum(axis=0))
-        self.batch_shape = self.probability.shape
-        self.reparameterized = False
+        probability = np.exp(stop_gradient(q.log_prob(support))[tuples].sum(axis=0))
+        vars(self).update(q=q, draws=support[tuples], probability=probability)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """One law for each tuple."""
+        shape: tuple[int, ...] = self.probability.shape
+        return shape
 
     def sample(self, sample_shape: tuple[int, ...], *, rng: Any) -> Array:
         """Return every tuple, shape (K, S^K) + event shape; `rng` has no say."""

@@ -1,0 +1,159 @@
+"""Bounds whose gradient is not simply that of their average: four ways to climb, each a few lines over `log_w`.
+
+A bound on log p(x) is a function B of K log weights, and z_k ~ q(z; φ). With draws that are differentiable, autograd
+takes the slope of `iwae(log_weights(...))` by itself; two of these make that slope quieter. Where draws are not
+differentiable it would leave out a term, and be wrong; one of these puts it back, for any bound. The last climbs
+another objective in φ. Each is `f(model, q, x, n_samples, rng=)`, so `functools.partial(f, n_samples=5)` is an
+objective of `fit_svi`:
+
+>>> import functools, numpy
+>>> from minilvm.inference import Adam, fit_svi
+>>> from minilvm.models import AmortizedGuide, SigmoidBeliefNetwork, factorised_bernoulli
+>>> from minilvm.nn import MLP
+>>> model = SigmoidBeliefNetwork.random(n_latents=4, n_features=6, rng=0)
+>>> x, _ = model.sample(200, rng=1)
+>>> guide = AmortizedGuide(MLP.create([6, 4], rng=2), factorised_bernoulli)
+>>> objective = functools.partial(vimco, n_samples=5)
+>>> result = fit_svi(model, guide, x, n_epochs=20, objective=objective, optimizer=Adam(0.01), rng=3)
+>>> result.lower_bounds[0] < result.lower_bounds[-1] < float(result.model.log_marginal(x).mean())
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import minilvm.numpy as np
+from minilvm import tree
+from minilvm.backend import Array, namespace
+from minilvm.distributions import Distribution
+from minilvm.estimators.bounds import elbo, iwae
+from minilvm.estimators.contracts import check, differential, finite
+from minilvm.estimators.weights import LogJoint, check_n_samples, check_weights, per_datum
+from minilvm.tape import Tensor, stop_gradient
+
+Bound = Callable[[Array], Array]
+
+
+def sticking_the_landing(model: LogJoint, q: Distribution, x: Array, n_samples: int = 1, *, rng: Any) -> Array:
+    """Return the ELBO (N7), whose slope in φ is that along the path of z alone: (1/K) Σ_k ∂log w/∂z ∂z_k/∂φ.
+
+    What it leaves out, −∇ log q at a fixed z, has mean 0. At q(z) = p(z | x) nothing is left, in any draw: the noise
+    goes to 0 as the bound becomes tight. Lower bound; gradient unbiased. (Roeder, Wu and Duvenaud, arXiv:1703.09194.)
+
+    Raises
+    ------
+    TypeError
+        The draws of q are not differentiable.
+    """
+    check("sticking_the_landing", q)
+    q = per_datum(q, x)
+    z = _draws(q, n_samples, rng, paths=True)
+    return elbo(_log_w(model, _frozen(q), x, z))
+
+
+def dreg(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, rng: Any) -> Array:
+    """Return IWAE (N17), whose slope in φ is Σ_k w̃_k² ∂log w/∂z ∂z_k/∂φ, and in θ as ever Σ_k w̃_k ∇_θ log w_k.
+
+    The score term, reparameterised once more, turns w̃ into w̃². Its signal-to-noise ratio rises with K, where that of
+    the plain gradient falls (docs/notes.md, 8.1). Lower bound; gradient unbiased for that of L_K.
+    (Tucker, Lawson, Gu and Maddison, arXiv:1810.04152, eq. 8.)
+
+    Raises
+    ------
+    TypeError
+        The draws of q are not differentiable.
+    """
+    check("dreg", q)
+    q = per_datum(q, x)
+    z = _draws(q, n_samples, rng, paths=True)
+    frozen, fixed = _frozen(q), stop_gradient(z)
+    share = _normalised(stop_gradient(_log_w(_frozen(model), frozen, x, fixed)))
+    once_more = share.reshape(*share.shape, *(1 for _ in q.event_shape))  # w̃, which the bound multiplies by another
+    return iwae(_log_w(model, frozen, x, fixed + once_more * differential(z)))
+
+
+def vimco(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, bound: Bound = iwae, rng: Any) -> Array:
+    """Return B(log w), whose slope in φ is Σ_k (B − B₋ₖ) ∇ log q(z_k) + ∇B: for any q, discrete latents included.
+
+    The first term is the score function (N12) of the tuple, without which the gradient of IWAE, Rényi's or any other
+    bound is wrong wherever z does not move with φ. B₋ₖ is B with w_k replaced by the geometric mean of the others: free
+    of z_k, so it takes noise away and no bias comes in. With `bound=elbo` this is the leave-one-out baseline. Of the
+    kind of `bound`; gradient unbiased for that of E[B]. (Mnih and Rezende, arXiv:1602.06725, eq. 10.)
+
+    Parameters
+    ----------
+    bound
+        From log weights (K, N) to (N,), the same in whatever order the draws come: `iwae`, `elbo`, or such as
+        `lambda log_w: renyi(log_w, alpha=0.5)`.
+
+    Raises
+    ------
+    ValueError
+        n_samples < 2: there are no others.
+    """
+    check("vimco", q)
+    if n_samples < 2:
+        raise ValueError(f"n_samples is {n_samples}; expected at least 2: what a draw adds is seen against the others")
+    q = per_datum(q, x)
+    z = _draws(q, n_samples, rng, paths=False)
+    log_q = q.log_prob(z)
+    log_w = _log_w(model, q, x, z)
+    value = bound(log_w)
+    signal = finite(stop_gradient(value)) - finite(_without_each(bound, stop_gradient(log_w)))
+    return value + (signal * differential(log_q)).sum(axis=0)
+
+
+def reweighted_wake_sleep(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, rng: Any) -> Array:
+    """Return IWAE (N17), with its slope in θ; and in φ the slope Σ_k w̃_k ∇ log q(z_k) of another objective.
+
+    That estimates −∇_φ KL(p(z | x) ‖ q) = E_{p(z|x)}[∇ log q(z)]: the divergence of N18, which q cannot make small by
+    leaving out a mode; consistent as K grows, biased at any K, 0 at K = 1. No score function and no path: q may be
+    anything that has a density. Lower bound; gradient unbiased in θ and biased in φ. (Bornschein and Bengio,
+    arXiv:1406.2751; the wake phases for θ and q. The sleep phase fits q to draws (x, z) of the model, and needs no x.)
+    """
+    check("reweighted_wake_sleep", q)
+    q = per_datum(q, x)
+    z = _draws(q, n_samples, rng, paths=False)
+    log_w = _log_w(model, _frozen(q), x, z)
+    share = _normalised(stop_gradient(log_w))
+    return iwae(log_w) + (share * differential(q.log_prob(z))).sum(axis=0)
+
+
+def _draws(q: Distribution, n_samples: int, rng: Any, *, paths: bool) -> Array:
+    check_n_samples(n_samples)
+    return (q.rsample if paths else q.sample)((n_samples,), rng=rng)
+
+
+def _frozen(parameters: Any) -> Any:
+    """The same law, or model, as constants."""
+    return tree.map(stop_gradient, parameters)
+
+
+def _log_w(model: LogJoint, q: Any, x: Array, z: Array) -> Array:
+    """Return log p(x, z) − log q(z) for given draws, shape (K, N)."""
+    log_joint = model.log_joint(x, z)
+    if log_joint.shape != (len(z), len(x)):
+        raise ValueError(f"log_joint(x, z) has shape {log_joint.shape}; expected (K, N) = {(len(z), len(x))}")
+    if type(z) is Tensor and type(log_joint) is not Tensor:
+        raise TypeError("log p(x, z) is not differentiable in z, and this gradient is all in z; use vimco")
+    return check_weights(log_joint - q.log_prob(z))
+
+
+def _normalised(log_w: Array) -> Array:
+    """w̃_k = w_k / Σ_j w_j, and 0 where every weight is 0."""
+    top = np.max(log_w, axis=0)
+    w = np.exp(log_w - np.where(top == -np.inf, 0.0, top))
+    total = w.sum(axis=0)
+    return w / np.where(total == 0.0, 1.0, total)
+
+
+def _without_each(bound: Bound, log_w: Array) -> Array:
+    """B with w_k replaced by the geometric mean of the others, for each k: shape (K, N)."""
+    K, N = log_w.shape
+    zero = np.equal(log_w, -np.inf)
+    known = np.where(zero, 0.0, log_w)
+    others = np.where(zero.sum(axis=0) > zero, -np.inf, (known.sum(axis=0) - known) / (K - 1))
+    each = namespace(log_w).eye(K, dtype=bool)[:, :, None]
+    return bound(np.where(each, others, log_w[:, None]).reshape(K, K * N)).reshape(K, N)
