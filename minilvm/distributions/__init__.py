@@ -2,6 +2,14 @@
 
 from minilvm.distributions.base import Distribution
 from minilvm.distributions.bernoulli import Bernoulli
+from minilvm.distributions.bijections import (
+    AffineTransform,
+    Bijection,
+    ExpTransform,
+    SigmoidTransform,
+    SoftplusTransform,
+    TanhTransform,
+)
 from minilvm.distributions.categorical import Categorical
 from minilvm.distributions.delta import Delta
 from minilvm.distributions.exponential import Exponential
@@ -14,14 +22,18 @@ from minilvm.distributions.low_rank_multivariate_normal import LowRankMultivaria
 from minilvm.distributions.multivariate_normal import MultivariateNormal
 from minilvm.distributions.normal import Normal
 from minilvm.distributions.parameters import Constraint
+from minilvm.distributions.transformed import Transformed
 from minilvm.distributions.uniform import Uniform
 
 __all__ = [
+    "AffineTransform",
     "Bernoulli",
+    "Bijection",
     "Categorical",
     "Constraint",
     "Delta",
     "Distribution",
+    "ExpTransform",
     "Exponential",
     "Gumbel",
     "Independent",
@@ -30,6 +42,10 @@ __all__ = [
     "LowRankMultivariateNormal",
     "MultivariateNormal",
     "Normal",
+    "SigmoidTransform",
+    "SoftplusTransform",
+    "TanhTransform",
+    "Transformed",
     "Uniform",
     "kl_divergence",
     "register_kl",

@@ -16,7 +16,7 @@ from __future__ import annotations
 import abc
 import copy
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, NoReturn, Self
+from typing import Any, ClassVar, Final, NoReturn, Self, TypeVar
 
 import numpy
 
@@ -27,6 +27,7 @@ from minilvm.distributions.parameters import Constraint, Shape, as_parameters, b
 from minilvm.tape import Tensor, stop_gradient
 
 MOST_ELEMENTS: Final = 2**28  # of an enumeration: 2 GB of float64
+D = TypeVar("D", bound="Distribution")
 
 
 class Distribution(abc.ABC):
@@ -230,6 +231,14 @@ class Distribution(abc.ABC):
 
     def _lacks(self, what: str) -> NoReturn:
         raise NotImplementedError(f"{type(self).__name__} has no {what}")
+
+
+def unchecked(law: D) -> D:
+    """Return the same law with `validate_args=False`, and so the laws that it is made of."""
+    other = copy.copy(law)
+    parts = {name: unchecked(part) for name, part in vars(law).items() if isinstance(part, Distribution)}
+    vars(other).update(parts, validate_args=False)
+    return other
 
 
 def sum_rightmost(x: Array, n: int) -> Array:
