@@ -147,7 +147,7 @@ def namespace(*arrays: Array) -> ModuleType:
     TypeError
         The arrays belong to different libraries; the message names both.
     """
-    if arrays and all(type(x) is numpy.ndarray for x in arrays):  # what follows, for the commonest case
+    if {*map(type, arrays)} == _PLAIN or {type(_value(x)) for x in arrays} == _PLAIN:  # the commonest case
         return numpy
     found = {backend.name: backend for backend in map(_backend_of, arrays) if backend is not None}
     if len(found) > 1:
@@ -207,6 +207,7 @@ def describe_devices(*arrays: Array) -> str | None:
     return f"arrays of {' and '.join(names)} in one operation; {_MOVE}" if len(names) > 1 else None
 
 
+_PLAIN: Final = {numpy.ndarray}
 _MOVE: Final = "move one with backend.asarray or backend.to_numpy"
 
 

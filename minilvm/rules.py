@@ -8,13 +8,14 @@ things: find the innermost tape among the arguments, compute on the values, leav
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from minilvm.backend import Array, describe_devices
-from minilvm.tape import Edge, Pull, Tape, Tensor, stop_gradient
+from minilvm.tape import Edge, Pull, Tensor, stop_gradient
 
 __all__ = ["HANDLERS", "constant", "elementwise", "primitive", "unbroadcast"]
 
@@ -45,52 +46,65 @@ def primitive(forward: Callable[..., Array] | None = None, /, **vjps: Vjp) -> Ca
     names, variadic = _parameters(forward)
     defaults = _defaults(forward)
     _check_rules(forward, vjps)
-    rules = {name: _rule(forward, vjp) for name, vjp in vjps.items()}
+    rules = [_rule(forward, name, vjps.get(name)) for name in (*names, variadic) if name]
+    measured = _measured(forward, vjps)
 
     @functools.wraps(forward)
     def apply(*args: Array, **options: Any) -> Array:
-        tape = _innermost(args)
-        if tape is None:
-            if options and any(type(option) is Tensor for option in options.values()):
+        if Tensor not in map(type, args):
+            if options and Tensor in map(type, options.values()):
                 raise TypeError(f"{_name(forward)} takes traced arguments by position only")
             try:
                 return forward(*args, **options)
             except TypeError:
                 _refuse_mixed(args)
                 raise
+        tape = _innermost(args)
         values = [a.value if type(a) is Tensor and a.tape is tape else a for a in args]
         y = apply(*values, **options)
-        known = {**defaults, **dict(zip(names, values)), **options, "y": y}  # noqa: B905 (as many as were given)
+        known = defaults | options
+        known.update(zip(names, values), y=y)  # noqa: B905 (as many as were given)
         if variadic:
             known[variadic] = tuple(values[len(names) :])
+        for name, base, measure in measured:
+            known[name] = measure(known[base])
         edges = []
         for i, a in enumerate(args):
             if type(a) is Tensor and a.tape is tape:
-                name = names[i] if i < len(names) else variadic
-                if name not in rules:
-                    raise TypeError(f"{_name(forward)} has no derivative with respect to {name!r}; {_NO_RULE}")
-                pull, wanted = rules[name]
+                pull, save = rules[min(i, len(names))]
                 known["i"] = i - len(names)
-                saved = [known[key] if shape_of is None else shape_of(known[key]) for key, shape_of in wanted]
-                edges.append((pull, a.index, saved if len(saved) != 1 else saved[0]))
+                edges.append((pull, a.index, save(known)))
         return Tensor(y, tape, tuple(edges))
 
     return apply
 
 
-def _rule(forward: Callable[..., Array], vjp: Vjp) -> tuple[Pull, list[tuple[str, Callable[[Any], Any] | None]]]:
-    """A rule as the tape holds it, and what it asks for: names of values, or of values of which the shape will do.
+def _rule(forward: Callable[..., Array], name: str, vjp: Vjp | None) -> tuple[Pull, Callable[[dict[str, Any]], Any]]:
+    """The rule for an argument as the tape holds it, and what picks the values it asks for out of those known.
 
     Every rule is called with two arguments, `g` and what was saved: unpacking a tuple into a call takes as long as the
     arithmetic of a small array. So a rule that asks for one thing is called as it stands.
     """
+    if vjp is None:
+        return forward, functools.partial(_refuse_argument, forward, name)
+    wanted = _parameters(vjp)[0][1:]
+    save = itemgetter(*wanted) if wanted else lambda _: ()
+    return _named(vjp if len(wanted) == 1 else _unpacking(vjp), forward), save
+
+
+def _refuse_argument(forward: Callable[..., Array], name: str, _: Any) -> NoReturn:
+    raise TypeError(
+        f"{_name(forward)} has no derivative with respect to {name!r}; pass stop_gradient of it where it is a "
+        "constant, or give it a rule with minilvm.autograd.primitive"
+    )
+
+
+def _measured(forward: Callable[..., Array], vjps: dict[str, Vjp]) -> list[tuple[str, str, Callable[[Any], Any]]]:
+    """The shapes that rules ask for: under what name, of which value, and how to take them."""
     names, variadic = _parameters(forward)
     known = {*names, *_defaults(forward), variadic, "y", "i"}
-    wanted: list[tuple[str, Callable[[Any], Any] | None]] = []
-    for want in _parameters(vjp)[0][1:]:
-        base = want.removesuffix("_shape")
-        wanted.append((want, None) if want in known else (base, _shapes if base == variadic else _shape))
-    return _named(vjp if len(wanted) == 1 else _unpacking(vjp), forward), wanted
+    asked = {want: want.removesuffix("_shape") for vjp in vjps.values() for want in _parameters(vjp)[0][1:]}
+    return [(want, base, _shapes if base == variadic else _shape) for want, base in asked.items() if want not in known]
 
 
 def _shape(x: Any) -> tuple[int, ...]:
@@ -118,9 +132,6 @@ def _check_rules(forward: Callable[..., Array], vjps: dict[str, Vjp]) -> None:
             raise TypeError(f"{_name(forward)} has no argument {name} to give a rule to")
         if unknown := [want for want in _parameters(vjp)[0][1:] if want not in known]:
             raise TypeError(f"the rule for {name} of {_name(forward)} asks for {', '.join(unknown)}: no such argument")
-
-
-_NO_RULE: Final = "pass stop_gradient of it where it is a constant, or give it a rule with minilvm.autograd.primitive"
 
 
 def constant(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -171,9 +182,13 @@ def _binary(ufunc: Any, vjps: dict[str, Vjp]) -> Callable[..., Array]:
             u = a.value
             y = ufunc(u, b)
             return Tensor(y, a.tape, ((pull_a, a.index, save_a((y, u, b, None))),))
-        tape = _inner(a, b)
-        u, index_a = (a.value, a.index) if type(a) is Tensor and a.tape is tape else (a, None)
-        v, index_b = (b.value, b.index) if type(b) is Tensor and b.tape is tape else (b, None)
+        tape = a.tape if type(a) is Tensor else None
+        if type(b) is Tensor and (tape is None or b.tape.age > tape.age):
+            tape = b.tape
+        on_a = type(a) is Tensor and a.tape is tape
+        on_b = type(b) is Tensor and b.tape is tape
+        u = a.value if on_a else a
+        v = b.value if on_b else b
         try:
             y = ufunc(u, v)
         except TypeError:
@@ -184,11 +199,11 @@ def _binary(ufunc: Any, vjps: dict[str, Vjp]) -> Callable[..., Array]:
         known = (y, u, v, None)
         shape = y.shape
         edges: tuple[Edge, ...] = ()
-        if index_a is not None:
-            edge = (pull_a, index_a, save_a(known))
+        if on_a:
+            edge = (pull_a, a.index, save_a(known))
             edges = (edge if u.shape == shape else _stretched(edge, u.shape),)
-        if index_b is not None:
-            edge = (pull_b, index_b, save_b(known))
+        if on_b:
+            edge = (pull_b, b.index, save_b(known))
             edges += (edge if v.shape == shape else _stretched(edge, v.shape),)
         return Tensor(y, tape, edges)
 
@@ -209,15 +224,6 @@ def _stretched(edge: Edge, shape: tuple[int, ...]) -> Edge:
     return _named(lambda g, saved: unbroadcast(pull(g, saved), shape), pull), index, saved
 
 
-def _inner(a: Array, b: Array) -> Tape | None:
-    """The younger of the tapes that two operands are on."""
-    if type(a) is not Tensor:
-        return b.tape if type(b) is Tensor else None
-    if type(b) is not Tensor or a.tape is b.tape or a.tape.age > b.tape.age:
-        return a.tape
-    return b.tape
-
-
 def _refuse_mixed(args: tuple[Any, ...]) -> None:
     """Say so, if arrays of two libraries were the reason for an error."""
     mixed = describe_devices(*args)
@@ -227,12 +233,15 @@ def _refuse_mixed(args: tuple[Any, ...]) -> None:
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     """Sum `g` down to `shape`, the adjoint of broadcasting `shape` up to `g.shape`."""
+    if g.size == math.prod(shape):
+        return g.reshape(shape)
     stretched = tuple(range(g.ndim - len(shape)))
     stretched += tuple(i for i, n in enumerate(shape, start=g.ndim - len(shape)) if n == 1 and g.shape[i] != 1)
     return g.sum(axis=stretched).reshape(shape)
 
 
-def _innermost(args: tuple[Any, ...]) -> Tape | None:
+def _innermost(args: tuple[Any, ...]) -> Any:
+    """The youngest of the tapes that the traced ones among the arguments are on."""
     tape = None
     for a in args:
         if type(a) is Tensor and (tape is None or a.tape.age > tape.age):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,7 +61,7 @@ def leaves(tree: Any) -> list[Any]:
     [1.0, 2.0]
     """
     found: list[Any] = []
-    _collect(tree, found)
+    _collect((tree,), found)
     return found
 
 
@@ -76,10 +77,15 @@ def unflatten(structure: T, leaves: Iterable[Any]) -> T:
     {'w': 1.0, 'b': [2.0]}
     """
     supply = list(leaves)
-    if len(supply) != (needed := len(flatten(structure)[0])):
-        raise ValueError(f"{len(supply)} leaves for a tree of {needed}")
     following = iter(supply)
-    return map(lambda _: next(following), structure)
+    try:
+        tree = map(lambda _: next(following), structure)
+        fits = next(following, following) is following
+    except StopIteration:
+        fits = False
+    if not fits:
+        raise ValueError(f"{len(supply)} leaves for a tree of {len(flatten(structure)[0])}")
+    return tree
 
 
 def paths(tree: Any) -> list[str]:
@@ -141,7 +147,8 @@ def _dataclass(kind: type) -> _Container:
             put(copy, name, _map(f, getattr(tree, name)))
         return copy
 
-    return _Container(lambda _: data, lambda tree: [getattr(tree, name) for name in data], mapped, ".{}")
+    children = operator.attrgetter(*data) if len(data) > 1 else lambda tree: [getattr(tree, name) for name in data]
+    return _Container(lambda _: data, children, mapped, ".{}")
 
 
 _container: Callable[[type], _Container | None] = functools.cache(_described)
@@ -152,13 +159,13 @@ def _map(f: Callable[[Any], Any], tree: Any) -> Any:
     return f(tree) if container is None else container.map(f, tree)
 
 
-def _collect(tree: Any, found: list[Any]) -> None:
-    container = _container(tree.__class__)
-    if container is None:
-        found.append(tree)
-    else:
-        for child in container.children(tree):
-            _collect(child, found)
+def _collect(children: Iterable[Any], found: list[Any]) -> None:
+    for child in children:
+        container = _container(child.__class__)
+        if container is None:
+            found.append(child)
+        else:
+            _collect(container.children(child), found)
 
 
 def _aligned(tree: Any, other: Any, path: tuple[Key, ...]) -> list[Any]:

@@ -180,16 +180,34 @@ class _Trace:
         if len(set(argnums)) < len(argnums):
             raise ValueError(f"argnums names an argument twice: {argnums}")
         self.tape = Tape()
+        self.inputs: list[Array] = []
         self.primals = [args[i] for i in argnums]
-        self.inputs = [leaf for i, primal in zip(argnums, self.primals, strict=True) for leaf in _floating(primal, i)]
-        supply = iter([Tensor(leaf, self.tape, ()) for leaf in self.inputs])
         traced = list(args)
         for i in argnums:
-            traced[i] = tree.map(lambda _: next(supply), args[i])
+            traced[i] = self._traced(args[i], i)
         try:
             self.result = f(*traced, **kwargs)
         finally:
             self.entries = self.tape.close()
+
+    def _traced(self, primal: Any, argnum: int) -> Any:
+        """An argument with its leaves, which must be floating-point arrays or numbers, on the tape."""
+        tape, inputs, first = self.tape, self.inputs, len(self.inputs)
+
+        def traced(leaf: Any) -> Tensor:
+            if isinstance(leaf, float):
+                leaf = numpy.float64(leaf)
+            dtype = getattr(leaf, "dtype", None)
+            if dtype is None or dtype.kind != "f":
+                raise TypeError(
+                    f"argument {argnum}{tree.paths(primal)[len(inputs) - first]} is {dtype or type(leaf).__name__}; "
+                    "derivatives are with respect to floating-point numbers: convert it, or declare the dataclass "
+                    "field tree.static() if it is no parameter"
+                )
+            inputs.append(leaf)
+            return Tensor(leaf, tape, ())
+
+        return tree.map(traced, primal)
 
     def pull(self, seeds: list[tuple[Any, Array]], *, release: bool) -> list[Any]:
         """Carry cotangents from results back to the primals; zeros where the results do not depend on them."""
@@ -199,20 +217,6 @@ class _Trace:
         taken = {id(v) for _, v in seeds}
         leaves = iter([_finished(cotangent, x, taken) for cotangent, x in zip(cotangents, self.inputs, strict=True)])
         return [tree.map(lambda _: next(leaves), primal) for primal in self.primals]
-
-
-def _floating(primal: Any, argnum: int) -> list[Array]:
-    """The leaves of an argument, all of which must be floating-point arrays or numbers."""
-    leaves = [numpy.float64(leaf) if isinstance(leaf, float) else leaf for leaf in tree.leaves(primal)]
-    for i, leaf in enumerate(leaves):
-        dtype = getattr(leaf, "dtype", None)
-        if dtype is None or dtype.kind != "f":
-            raise TypeError(
-                f"argument {argnum}{tree.paths(primal)[i]} is {dtype or type(leaf).__name__}; derivatives are with "
-                "respect to floating-point numbers: convert it, or declare the dataclass field tree.static() if it is "
-                "no parameter"
-            )
-    return leaves
 
 
 def _check_scalar(value: Any) -> None:

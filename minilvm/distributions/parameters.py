@@ -110,8 +110,14 @@ def is_floating(x: Any) -> bool:
 
 
 def broadcast(*shapes: Shape) -> Shape:
-    """Return the shape that these broadcast to; `numpy.broadcast_shapes` is slow to see that they are all the same."""
-    return shapes[0] if shapes.count(shapes[0]) == len(shapes) else numpy.broadcast_shapes(*shapes)
+    """Return the shape that these broadcast to; `numpy.broadcast_shapes` is slow to see that one holds the others."""
+    if shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
+    longest = max(shapes, key=len)
+    for shape in shapes:
+        if longest[len(longest) - len(shape) :] != shape:
+            return numpy.broadcast_shapes(*shapes)
+    return longest
 
 
 def broadcast_shapes(*shapes: Shape) -> Shape | None:

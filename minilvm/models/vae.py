@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import minilvm.numpy as np
 from minilvm import tree
-from minilvm.backend import Array
+from minilvm.backend import Array, namespace
 from minilvm.distributions import Bernoulli, Independent, Normal
 from minilvm.models.base import LatentVariableModel
 
@@ -34,8 +33,10 @@ class VAE(LatentVariableModel):
     @property
     def prior(self) -> Independent:
         """p(z) = N(z; 0, I)."""
-        zeros = np.zeros_like(tree.leaves(self.decoder)[0], shape=self.n_latents)
-        return Independent(Normal(zeros, np.ones_like(zeros), validate_args=False), 1)
+        weight = tree.leaves(self.decoder)[0]
+        xp = namespace(weight)
+        zeros, ones = (make(self.n_latents, dtype=weight.dtype) for make in (xp.zeros, xp.ones))
+        return Independent(Normal(zeros, ones, validate_args=False), 1)
 
     def likelihood(self, z: Array) -> Independent:
         """p(x | z) = Π_d Bernoulli(x_d; sigmoid(decoder(z))_d)."""

@@ -129,7 +129,10 @@ def _add_part(g: Array, saved: tuple[Any, tuple[int, ...]], total: Array | None,
     if total is None:
         return scatter_add(g, index, shape)
     total = total if own else total.copy()
-    _add_at(total, index, g)
+    if _is_basic(index):
+        total[index] += g
+    else:
+        namespace(g).add.at(total, index, g)
     return total
 
 
@@ -137,15 +140,11 @@ def _add_part(g: Array, saved: tuple[Any, tuple[int, ...]], total: Array | None,
 def scatter_add(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
     """Return zeros of `shape` with `g` added at `index`, repeated places accumulating: the transpose of `getitem`."""
     total = namespace(g).zeros(shape, dtype=g.dtype)
-    _add_at(total, index, g)
-    return total
-
-
-def _add_at(total: Array, index: Any, g: Array) -> None:
     if _is_basic(index):
-        total[index] += g
+        total[index] = g
     else:
         namespace(g).add.at(total, index, g)
+    return total
 
 
 _add_part.__name__ = "getitem"
