@@ -81,3 +81,20 @@ def assert_mean(values: Any, mean: float, deviation: float, rate: float = FALSE_
         f"{what or 'the mean'} is {values.mean():.6g} ± {deviation / math.sqrt(len(values)):.2g} where {mean:.6g} was "
         f"expected: {influence:.4g}; by chance at most {bound:.4g}"
     )
+
+
+def log_wealth(draws: Any) -> float:
+    """Return the logarithm of the most that a better on a mean above 1 ever owned, having begun with 1.
+
+    Of draws u ≥ 0 with mean 1, given those before, staking a fixed fraction λ multiplies the wealth by 1 + λ (u − 1), a
+    fair game; so is spreading the wealth over several λ. (docs/notes.md, 10.4.)
+    """
+    stakes = numpy.array([0.003, 0.01, 0.03, 0.1, 0.3])
+    wealths = numpy.cumsum(numpy.log1p(stakes[:, None] * (numpy.ravel(draws) - 1.0)), axis=1)
+    return float((numpy.logaddexp.reduce(wealths, axis=0) - math.log(len(stakes))).max())
+
+
+def assert_mean_at_most_one(draws: Any, rate: float = FALSE_ALARM_RATE) -> None:
+    """Assert that independent draws of a number never negative have a mean of at most 1, by Ville's inequality."""
+    won = log_wealth(draws)
+    assert won <= -math.log(rate), f"a bet on a mean above 1 won e^{won:.4g}; by chance at most e^{-math.log(rate):.4g}"

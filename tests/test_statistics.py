@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy
 import pytest
 import scipy.stats
@@ -11,10 +13,12 @@ from tests.statistics import (
     assert_drawn_from,
     assert_frequencies,
     assert_mean,
+    assert_mean_at_most_one,
     assert_no_common_sign,
     binomial_p_value,
     kolmogorov_bound,
     kolmogorov_distance,
+    log_wealth,
 )
 
 
@@ -89,3 +93,20 @@ def test_the_test_of_a_mean_rejects_another_mean():
     assert_mean(numpy.full(5, 0.3), 0.3, 0.0)  # what does not vary must be right to its digits
     with pytest.raises(AssertionError):
         assert_mean(numpy.full(5, 0.3), 0.3001, 0.0)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("rate", [0.3, 0.05])
+def test_a_fair_game_makes_nobody_rich_more_often_than_declared(p, rate):
+    """Draws of 1/p with probability p and else 0, all 2^12 rows of them: the chance of ever owning 1/rate, exactly."""
+    heads = numpy.array(list(itertools.product([0, 1], repeat=12)))
+    probability = numpy.prod(numpy.where(heads, p, 1.0 - p), axis=1)
+    rich = numpy.array([log_wealth(row / p) > -numpy.log(rate) for row in heads])
+    assert probability[rich].sum() <= rate
+
+
+def test_bets_see_a_mean_above_one():
+    weights = numpy.random.default_rng(0).lognormal(-0.5, 1.0, 10_000)  # of mean 1
+    assert_mean_at_most_one(weights)
+    with pytest.raises(AssertionError, match="a bet on a mean above 1"):
+        assert_mean_at_most_one(1.1 * weights)

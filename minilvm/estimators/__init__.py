@@ -1,5 +1,6 @@
 """Every way to estimate log p(x), to bound it, and to differentiate a bound: a few lines each over `log_w`."""
 
+from minilvm.estimators.annealing import Sandwich, annealed_log_weights, bidirectional_monte_carlo
 from minilvm.estimators.bound_gradients import dreg, reweighted_wake_sleep, sticking_the_landing, vimco
 from minilvm.estimators.bounds import (
     cubo,
@@ -18,16 +19,22 @@ from minilvm.estimators.gradients import expectation
 from minilvm.estimators.marginal import Estimate, exact_log_marginal, importance_sampling, naive_monte_carlo
 from minilvm.estimators.relaxed import GumbelSoftmax, Rebar, Relax
 from minilvm.estimators.score_function import RunningMean
+from minilvm.estimators.transitions import HMC, Gibbs
 from minilvm.estimators.weights import log_weight_tiles, log_weights, logmeanexp, logsumexp_of_others
 
 __all__ = [
     "CONTRACTS",
+    "HMC",
     "Contract",
     "Estimate",
+    "Gibbs",
     "GumbelSoftmax",
     "Rebar",
     "Relax",
     "RunningMean",
+    "Sandwich",
+    "annealed_log_weights",
+    "bidirectional_monte_carlo",
     "cubo",
     "dreg",
     "elbo",

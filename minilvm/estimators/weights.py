@@ -110,11 +110,15 @@ def log_weight_tiles(model: LogJoint, q: Distribution, x: Array, n_samples: int,
     draw = q.rsample if q.reparameterized else q.sample
     generator = backend.default_rng(rng, like=tree.leaves(q)[0])
     for start, rows in tiles(n_samples, x):
-        z = draw((rows,), rng=generator)
-        log_joint = model.log_joint(x, z)
-        if log_joint.shape != (rows, len(x)):
-            raise ValueError(f"log_joint(x, z) has shape {log_joint.shape}; expected (K, N) = {(rows, len(x))}")
-        yield check_weights(log_joint - q.log_prob(z), start)
+        yield check_weights(weigh(model, q, x, draw((rows,), rng=generator)), start)
+
+
+def weigh(model: LogJoint, q: Distribution, x: Array, z: Array) -> Array:
+    """Return log p(x, z) − log q(z), shape (K, N), for z of shape (K, N, …)."""
+    log_joint = model.log_joint(x, z)
+    if log_joint.shape != (len(z), len(x)):
+        raise ValueError(f"log_joint(x, z) has shape {log_joint.shape}; expected (K, N) = {(len(z), len(x))}")
+    return log_joint - q.log_prob(z)
 
 
 def tiles(n_rows: int, x: Array) -> Iterator[tuple[int, int]]:
