@@ -37,6 +37,13 @@ class GaussianStatistics:
             self.covariance_type,
         )
 
+    def of(self, components: Array) -> GaussianStatistics:
+        """Return the statistics of these components, in this order."""
+        second = self.second if self.covariance_type == "tied" else self.second[components]
+        return GaussianStatistics(
+            self.counts[components], self.first[components], second, self.centres[components], self.covariance_type
+        )
+
     def __add__(self, other: GaussianStatistics) -> GaussianStatistics:
         if other.centres is not self.centres:
             other = other.around(self.centres)

@@ -1,0 +1,162 @@
+"""Missing numbers: against SciPy's density of what is there, quadrature over what is not, and what EM does."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from minilvm.autograd import grad
+from minilvm.backend import to_numpy
+from minilvm.inference import e_step, em_pass, fit_em
+from minilvm.models import MixtureOfGaussians
+from minilvm.models.missing import MarginalizedMixtureOfGaussians
+
+TYPES = ("full", "tied", "diag", "spherical")
+each_type = pytest.mark.parametrize("kind", TYPES)
+
+
+def a_mixture(seed, kind, C=3, D=3):
+    rng = numpy.random.default_rng(seed)
+    root = rng.standard_normal((C, D, D))
+    matrices = root @ numpy.swapaxes(root, 1, 2) + 0.3 * numpy.eye(D)
+    covariances = {
+        "full": matrices, "tied": matrices[0], "diag": rng.uniform(0.5, 2, (C, D)), "spherical": rng.uniform(0.5, 2, C),
+    }[kind]  # fmt: skip
+    return MarginalizedMixtureOfGaussians(
+        rng.dirichlet(numpy.ones(C)), 2 * rng.standard_normal((C, D)), covariances, kind
+    )
+
+
+def with_holes(seed, N=60, D=3, share=0.3):
+    rng = numpy.random.default_rng(seed)
+    x = rng.standard_normal((N, D)) + 3.0 * rng.integers(0, 2, (N, 1))
+    return numpy.where(rng.random((N, D)) < share, numpy.nan, x)
+
+
+def matrix(model, c):
+    D, S = model.means.shape[1], model.covariances
+    return {
+        "full": lambda: S[c],
+        "tied": lambda: S,
+        "diag": lambda: numpy.diag(S[c]),
+        "spherical": lambda: S[c] * numpy.eye(D),
+    }[model.covariance_type]()
+
+
+@given(st.integers(0, 1000), st.sampled_from(TYPES))
+def test_the_density_is_that_of_what_is_there(seed, kind):
+    model, x = a_mixture(seed, kind), with_holes(seed, N=12)
+    x[0] = numpy.nan
+    for n, row in enumerate(model.component_log_joint(x)):
+        o = ~numpy.isnan(x[n])
+        for c in range(3):
+            law = (
+                scipy.stats.multivariate_normal(model.means[c, o], matrix(model, c)[numpy.ix_(o, o)])
+                if o.any()
+                else None
+            )
+            expected = numpy.log(model.weights[c]) + (law.logpdf(x[n, o]) if law else 0.0)
+            assert_allclose(row[c], expected, rtol=1e-10, atol=1e-10)
+
+
+@given(st.integers(0, 1000), st.sampled_from(TYPES))
+def test_with_nothing_missing_it_is_the_mixture(seed, kind):
+    model, x = a_mixture(seed, kind), with_holes(seed, share=0.0)
+    whole = MixtureOfGaussians(*(getattr(model, f.name) for f in dataclasses.fields(model)))
+    (ours, our_sums), (theirs, their_sums) = em_pass(model, x), em_pass(whole, x)
+    assert_allclose(ours, theirs, rtol=1e-12)
+    for name in ("counts", "first", "second"):
+        assert_allclose(getattr(our_sums, name), getattr(their_sums, name), rtol=1e-9, atol=1e-9)
+
+
+@each_type
+def test_expected_moments_are_integrals_over_what_is_missing(kind):
+    """One number missing, on a grid so fine and wide that the trapezium rule is exact to rounding."""
+    model = a_mixture(3, kind)
+    x = numpy.array([[0.5, numpy.nan, -1.0]])
+    _, statistics = em_pass(model, x)
+    grid = numpy.linspace(-40.0, 40.0, 20_001)
+    filled = numpy.stack([numpy.full_like(grid, 0.5), grid, numpy.full_like(grid, -1.0)], axis=1)
+    laws = [scipy.stats.multivariate_normal(model.means[c], matrix(model, c)) for c in range(3)]
+    joint = numpy.stack([weight * law.pdf(filled) for weight, law in zip(model.weights, laws, strict=True)])
+    q = joint / joint.sum()
+    d = filled[None] - model.means[:, None]
+    assert_allclose(statistics.counts, q.sum(axis=1), rtol=1e-10)
+    assert_allclose(statistics.first, numpy.einsum("cn,cni->ci", q, d), rtol=1e-9, atol=1e-12)
+    second = numpy.einsum("cn,cni,cnj->cij", q, d, d)
+    squares = numpy.diagonal(second, axis1=1, axis2=2)
+    expected = {"full": second, "tied": second.sum(axis=0), "diag": squares, "spherical": squares.sum(axis=1)}[kind]
+    assert_allclose(statistics.second, expected, rtol=1e-9, atol=1e-12)
+
+
+@given(st.integers(0, 1000), st.sampled_from(TYPES))
+def test_em_never_falls(seed, kind):
+    bounds = fit_em(a_mixture(seed, kind, C=2, D=2), with_holes(seed, N=20, D=2), max_iter=6).lower_bounds
+    assert min(numpy.diff(bounds)) > -1e-9
+
+
+def test_a_twin_that_fills_in_the_mean_is_caught():
+    """Without the covariance of what is missing, variances shrink, and it ends far below the maximum."""
+
+    class Twin(MarginalizedMixtureOfGaussians):
+        def kernel(self, *, precise=False):
+            marginal = super().kernel(precise=precise)
+
+            def kernel(x):
+                log_joint, sums = marginal(x)
+                conditional = numpy.linalg.inv(numpy.linalg.inv(self.covariances)[:, 1:, 1:])
+                rows = numpy.isnan(x[:, 1])
+
+                def without(r):
+                    statistics = sums(r)
+                    second = statistics.second.copy()
+                    second[:, 1:, 1:] -= r[:, rows].sum(axis=1)[:, None, None] * conditional
+                    return dataclasses.replace(statistics, second=second)
+
+                return log_joint, without
+
+            return kernel
+
+    x = with_holes(0, N=400, share=0.0)
+    x[::2, 1:] = numpy.nan
+    model = a_mixture(1, "full", C=1)
+    arguments = [getattr(model, f.name) for f in dataclasses.fields(model)]
+    maximum = fit_em(model, x, max_iter=200).lower_bounds[-1]
+    assert fit_em(Twin(*arguments), x, max_iter=200).lower_bounds[-1] < maximum - 10.0
+
+
+@each_type
+def test_the_gradient_at_the_end_is_nothing(kind):
+    """EM ends where log p(x) is stationary, by our own autograd (Fisher's identity at the fixed point)."""
+    x = with_holes(5, N=60, D=2)
+    end = fit_em(a_mixture(2, kind, C=2, D=2), x, max_iter=2000, tol=1e-13).model
+
+    def log_likelihood(means):
+        return dataclasses.replace(end, means=means).log_marginal(x).sum()
+
+    assert_allclose(grad(log_likelihood)(end.means), 0.0, atol=1e-3)
+
+
+def test_what_is_infinite_is_refused_and_what_is_empty_says_nothing():
+    model = a_mixture(0, "full")
+    with pytest.raises(ValueError, match=r"x\[0, 0\] is inf"):
+        model.component_log_joint(numpy.array([[numpy.inf, 0.0, numpy.nan]]))
+    _, log_p = e_step(model, numpy.full((2, 3), numpy.nan))
+    assert_allclose(log_p, 0.0, atol=1e-15)
+
+
+@each_type
+def test_every_backend(xp, kind):
+    model, x = a_mixture(0, kind), with_holes(0)
+    moved = MarginalizedMixtureOfGaussians(
+        xp.asarray(model.weights), xp.asarray(model.means), xp.asarray(model.covariances), kind
+    )
+    (ours, our_sums), (theirs, their_sums) = em_pass(moved, xp.asarray(x)), em_pass(model, x)
+    assert_allclose(ours, theirs, rtol=1e-12)
+    assert_allclose(to_numpy(our_sums.second), their_sums.second, rtol=1e-10)
