@@ -22,6 +22,11 @@ from minilvm.data import load_old_faithful
 from minilvm.mixture import GaussianMixture
 
 
+HEADER = """\
+| data, C | scikit-learn | ours | ours, split and merge | nats below the best, medians |
+|---|---:|---:|---:|---|"""
+
+
 def data_sets():
     """Yield (name, standardised points, number of components)."""
     rng = numpy.random.default_rng(0)
@@ -59,9 +64,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of fits that stop before they have converged
     starts = range(2 if arguments.quick else 20)
-    print(
-        "| data, C | scikit-learn | ours | ours, split and merge | nats below the best, medians |\n|---|---:|---:|---:|---|"
-    )
+    print(HEADER)
     rows = []
     for name, x, C in data_sets():
         shared = {"n_components": C, "tol": 1e-6, "max_iter": 2000, "reg_covar": 1e-4}
