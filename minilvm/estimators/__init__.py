@@ -15,6 +15,8 @@ from minilvm.estimators.bounds import (
     tvo_upper,
 )
 from minilvm.estimators.contracts import CONTRACTS, Contract
+from minilvm.estimators.diagnostics import GapLedger, effective_sample_size, gap_ledger, pareto_k
+from minilvm.estimators.explain import explain
 from minilvm.estimators.gradients import expectation
 from minilvm.estimators.marginal import Estimate, exact_log_marginal, importance_sampling, naive_monte_carlo
 from minilvm.estimators.relaxed import GumbelSoftmax, Rebar, Relax
@@ -27,6 +29,7 @@ __all__ = [
     "HMC",
     "Contract",
     "Estimate",
+    "GapLedger",
     "Gibbs",
     "GumbelSoftmax",
     "Rebar",
@@ -37,12 +40,15 @@ __all__ = [
     "bidirectional_monte_carlo",
     "cubo",
     "dreg",
+    "effective_sample_size",
     "elbo",
     "elbo_entropy_form",
     "elbo_kl_form",
     "eubo",
     "exact_log_marginal",
     "expectation",
+    "explain",
+    "gap_ledger",
     "importance_sampling",
     "iwae",
     "jackknife",
@@ -51,6 +57,7 @@ __all__ = [
     "logmeanexp",
     "logsumexp_of_others",
     "naive_monte_carlo",
+    "pareto_k",
     "renyi",
     "reweighted_wake_sleep",
     "sticking_the_landing",

@@ -1,0 +1,111 @@
+"""N7 and N9 as text, with the numbers of a model, a q and a datum: every step of the bound, and the slack in it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import minilvm.numpy as np
+from minilvm.backend import Array
+from minilvm.distributions import Distribution
+from minilvm.estimators.contracts import LISTED
+from minilvm.estimators.marginal import ModelWithPrior, exact_log_marginal, importance_sampling
+from minilvm.estimators.quadrature import is_integrable, quadrature
+from minilvm.estimators.weights import check_n_samples, check_weights, per_datum, tiles, weigh
+
+_MOST_LATENTS = 16  # of a sum over all z: 65 536 values, if they are bits
+
+
+def explain(model: ModelWithPrior, q: Distribution, x: Array, n_samples: int = 10_000, *, rng: Any = None) -> str:
+    """Return N7 and N9 for one datum, with their numbers, as a table of text.
+
+    Averages under q are exact where z can be listed or is one or two real numbers, and else means of draws, with
+    standard errors. log p(x) is `model.log_marginal(x)` where the model has that.
+
+    Parameters
+    ----------
+    model
+        Has `log_joint(x, z)` and `prior`; better, `log_marginal(x)` and `posterior(x)` too.
+    q
+        A law of z.
+    x
+        One datum, (1, …).
+    n_samples, rng
+        How many draws, and their seed or generator, where draws are needed.
+
+    Raises
+    ------
+    ValueError
+        x is not one datum, q does not suit it or the model, or a weight is NaN or +inf.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> from minilvm.models import SigmoidBeliefNetwork
+    >>> model = SigmoidBeliefNetwork.random(n_latents=3, n_features=4, rng=0)
+    >>> print(explain(model, model.prior, numpy.ones((1, 4))))
+    N7   log p(x) = log E_q[w] ≥ E_q[log w] = ELBO,   w = p(x, z) / q(z)
+           log p(x)         -5.0323   exact, as the model has it
+           ELBO             -8.5597   over 8 values of z
+           slack             3.5273   ≥ 0
+    N9   log p(x) = ELBO + KL(q ‖ p(z | x)),   KL ≥ 0
+           KL                3.5273   itself the slack in KL ≥ 0; 0 where q is the posterior
+           ELBO + KL        -5.0323   log p(x), to ...
+    """
+    if len(x) != 1:
+        raise ValueError(f"x has {len(x)} data; expected one: x[:1] is the first")
+    check_n_samples(n_samples)
+    q = per_datum(q, x)
+    z, log_mass, averages = _points(q, n_samples, rng)
+    drawn = averages.endswith("draws")
+    weighed = [weigh(model, q, x, z[start : start + rows]) for start, rows in tiles(len(z), x)]
+    log_w, log_q = check_weights(np.concatenate(weighed))[:, 0], q.log_prob(z)[:, 0]
+    log_p, evidence = _log_marginal(model, x, log_w if drawn else None)
+    posterior = getattr(model, "posterior", None)
+    log_posterior = log_q + log_w - log_p if posterior is None else posterior(x).log_prob(z)[:, 0]  # or by Bayes' rule
+    mass = np.exp(log_mass)
+    bound, divergence = float(mass @ log_w), float(mass @ (log_q - log_posterior))
+    error = f" ± {float(log_w.std()) / math.sqrt(n_samples):.4f}" if drawn else ""
+
+    def line(name: str, value: float, note: str) -> str:
+        return f"       {name:<12}{round(value, 4) + 0.0:>12.4f}{note}"
+
+    return "\n".join(
+        [
+            "N7   log p(x) = log E_q[w] ≥ E_q[log w] = ELBO,   w = p(x, z) / q(z)",
+            line("log p(x)", log_p, evidence),
+            line("ELBO", bound, f"{error}   {averages}"),
+            line("slack", log_p - bound, f"{error}   ≥ 0"),
+            "N9   log p(x) = ELBO + KL(q ‖ p(z | x)),   KL ≥ 0",
+            line("KL", divergence, f"{error}   itself the slack in KL ≥ 0; 0 where q is the posterior"),
+            line("ELBO + KL", bound + divergence, f"   log p(x), to {abs(bound + divergence - log_p):.0e}"),
+        ]
+    )
+
+
+def _log_marginal(model: ModelWithPrior, x: Array, log_w: Array | None) -> tuple[float, str]:
+    """log p(x), and where it is from: of all that can be done, the best."""
+    if hasattr(model, "log_marginal"):
+        return float(model.log_marginal(x)[0]), "   exact, as the model has it"
+    if log_w is None or is_integrable(model.prior):
+        return float(exact_log_marginal(model, x)[0]), "   exact, over all z"
+    estimate = importance_sampling(log_w[:, None])
+    limit = float(estimate.lower_limit(0.05)[0])
+    return float(estimate.log_p[0]), (
+        f" ± {float(estimate.standard_error[0]):.4f}   log mean weight; above {limit:.4f} with probability 95 % (N19)"
+    )
+
+
+def _points(q: Distribution, n_samples: int, rng: Any) -> tuple[Array, Array, str]:
+    """Values z (S, 1, …) and log masses (S,) with E_q[g] = Σ_s mass_s g(z_s), and how they were come by."""
+    if is_integrable(q):
+        points, log_volume = quadrature(lambda z: q.log_prob(z[:, None])[:, 0], q)
+        z = points[:, None]
+        return z, q.log_prob(z)[:, 0] + log_volume, f"by quadrature, {len(z)} points"
+    if LISTED.met(q) and math.prod(q.event_shape) <= _MOST_LATENTS:
+        z = q.enumerate_support()
+        log_mass = q.log_prob(z)[:, 0]
+        possible = log_mass > -np.inf  # 0 · log 0 = 0
+        return z[possible], log_mass[possible], f"over {len(z)} values of z"
+    z = q.sample((n_samples,), rng=rng)
+    return z, np.full_like(q.log_prob(z)[:, 0], -math.log(n_samples)), f"from {n_samples} draws"
