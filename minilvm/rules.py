@@ -46,6 +46,7 @@ def primitive(forward: Callable[..., Array] | None = None, /, **vjps: Vjp) -> Ca
     names, variadic = _parameters(forward)
     defaults = _defaults(forward)
     _check_rules(forward, vjps)
+    n = len(names)
     rules = [_rule(forward, name, vjps.get(name)) for name in (*names, variadic) if name]
     measured = _measured(forward, vjps)
 
@@ -62,17 +63,17 @@ def primitive(forward: Callable[..., Array] | None = None, /, **vjps: Vjp) -> Ca
         tape = _innermost(args)
         values = [a.value if type(a) is Tensor and a.tape is tape else a for a in args]
         y = apply(*values, **options)
-        known = defaults | options
-        known.update(zip(names, values), y=y)  # noqa: B905 (as many as were given)
+        known = {**defaults, **options, "y": y}
+        known.update(zip(names, values))  # noqa: B905 (as many as were given)
         if variadic:
-            known[variadic] = tuple(values[len(names) :])
+            known[variadic] = tuple(values[n:])
         for name, base, measure in measured:
             known[name] = measure(known[base])
         edges = []
         for i, a in enumerate(args):
             if type(a) is Tensor and a.tape is tape:
-                pull, save = rules[min(i, len(names))]
-                known["i"] = i - len(names)
+                pull, save = rules[i] if i < n else rules[n]
+                known["i"] = i - n
                 edges.append((pull, a.index, save(known)))
         return Tensor(y, tape, tuple(edges))
 
@@ -182,11 +183,10 @@ def _binary(ufunc: Any, vjps: dict[str, Vjp]) -> Callable[..., Array]:
             u = a.value
             y = ufunc(u, b)
             return Tensor(y, a.tape, ((pull_a, a.index, save_a((y, u, b, None))),))
-        tape = a.tape if type(a) is Tensor else None
-        if type(b) is Tensor and (tape is None or b.tape.age > tape.age):
-            tape = b.tape
-        on_a = type(a) is Tensor and a.tape is tape
-        on_b = type(b) is Tensor and b.tape is tape
+        on_a, on_b = type(a) is Tensor, type(b) is Tensor
+        if on_a and on_b and a.tape is not b.tape:
+            on_a = a.tape.age > b.tape.age
+            on_b = not on_a
         u = a.value if on_a else a
         v = b.value if on_b else b
         try:
@@ -194,7 +194,7 @@ def _binary(ufunc: Any, vjps: dict[str, Vjp]) -> Callable[..., Array]:
         except TypeError:
             _refuse_mixed((u, v))
             raise
-        if tape is None:
+        if not on_a and not on_b:
             return y
         known = (y, u, v, None)
         shape = y.shape
@@ -205,7 +205,7 @@ def _binary(ufunc: Any, vjps: dict[str, Vjp]) -> Callable[..., Array]:
         if on_b:
             edge = (pull_b, b.index, save_b(known))
             edges += (edge if v.shape == shape else _stretched(edge, v.shape),)
-        return Tensor(y, tape, edges)
+        return Tensor(y, a.tape if on_a else b.tape, edges)
 
     return apply
 

@@ -10,8 +10,11 @@ from minilvm.distributions.bijections import (
     SoftplusTransform,
     TanhTransform,
 )
+from minilvm.distributions.binomial import Binomial
 from minilvm.distributions.categorical import Categorical
 from minilvm.distributions.delta import Delta
+from minilvm.distributions.discrete_uniform import DiscreteUniform
+from minilvm.distributions.discretized_logistic import DiscretizedLogistic
 from minilvm.distributions.exponential import Exponential
 from minilvm.distributions.gumbel import Gumbel
 from minilvm.distributions.independent import Independent
@@ -21,7 +24,11 @@ from minilvm.distributions.log_normal import LogNormal
 from minilvm.distributions.low_rank_multivariate_normal import LowRankMultivariateNormal
 from minilvm.distributions.multivariate_normal import MultivariateNormal
 from minilvm.distributions.normal import Normal
+from minilvm.distributions.one_hot_categorical import OneHotCategorical
 from minilvm.distributions.parameters import Constraint
+from minilvm.distributions.poisson import Poisson
+from minilvm.distributions.relaxed_bernoulli import RelaxedBernoulli
+from minilvm.distributions.relaxed_one_hot_categorical import RelaxedOneHotCategorical
 from minilvm.distributions.transformed import Transformed
 from minilvm.distributions.uniform import Uniform
 
@@ -29,9 +36,12 @@ __all__ = [
     "AffineTransform",
     "Bernoulli",
     "Bijection",
+    "Binomial",
     "Categorical",
     "Constraint",
     "Delta",
+    "DiscreteUniform",
+    "DiscretizedLogistic",
     "Distribution",
     "ExpTransform",
     "Exponential",
@@ -42,6 +52,10 @@ __all__ = [
     "LowRankMultivariateNormal",
     "MultivariateNormal",
     "Normal",
+    "OneHotCategorical",
+    "Poisson",
+    "RelaxedBernoulli",
+    "RelaxedOneHotCategorical",
     "SigmoidTransform",
     "SoftplusTransform",
     "TanhTransform",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 import minilvm.numpy as np
+from minilvm import tree
 from minilvm.backend import Array, default_rng, namespace
 from minilvm.distributions.outcomes import TwoOutcomes
 from minilvm.distributions.parameters import Constraint, Shape, as_parameters, probability, times_log, to_shape
@@ -53,6 +54,10 @@ class Bernoulli(TwoOutcomes):
     >>> Bernoulli(logits=-100.0).log_prob([0, 1])
     array([-3.72007598e-44, -1.00000000e+02])
     """
+
+    parameter: Array
+    parameterization: str = tree.static()
+    validate_args: bool = tree.static(repr=False)
 
     relaxation = "RelaxedBernoulli"
 

@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 import numpy
 
 import minilvm.numpy as np
+from minilvm import tree
 from minilvm.backend import Array, default_rng, namespace
 from minilvm.distributions.outcomes import ManyOutcomes
-from minilvm.distributions.parameters import Constraint, Shape, as_parameters, probability, times_log, to_shape
-from minilvm.rules import primitive
+from minilvm.distributions.parameters import Constraint, Shape, as_parameters, probability, times_log
 from minilvm.tape import stop_gradient
 
 
@@ -51,6 +51,10 @@ class Categorical(ManyOutcomes):
     >>> law.probs, law.log_prob([1, 2]).round(4)
     (array([0.25, 0.75, 0.  ]), array([-0.2877,    -inf]))
     """
+
+    parameter: Array
+    parameterization: str = tree.static()
+    validate_args: bool = tree.static(repr=False)
 
     relaxation = "RelaxedOneHotCategorical"
 
@@ -128,50 +132,8 @@ def draw_labels(probs: Array, shape: Shape, *, rng: Any) -> Array:
     return (u[..., None] >= cdf[..., :-1]).sum(axis=-1)
 
 
-def _log_density_rule(g: Array, logits: Array, label: Array) -> Array:
-    """g (e_z − π), where π = softmax(a) and e_z is the indicator of label z."""
-    gradient: Array = slope(g, logits, label)
-    return gradient
-
-
-@primitive(logits=_log_density_rule)
 def log_density(logits: Array, label: Array) -> Array:
     """Return a_z − log Σ_c exp(a_c), for labels whose shape broadcasts with that of the logits less its last axis."""
-    exponentials, top = _exponentials(logits)
-    return logits.reshape(-1)[_places(logits, label)] - top - numpy.log(exponentials.sum(axis=-1))
-
-
-def _weight_rule(h: Array, logits: Array, label: Array) -> Array:
-    """h_z − Σ_c π_c h_c."""
-    return np.ravel(h)[_places(logits, label)] - np.sum(np.softmax(logits) * h, axis=-1)
-
-
-def _slope_rule(h: Array, g: Array, logits: Array) -> Array:
-    """−g π (h − Σ_c π_c h_c)."""
-    p = np.softmax(logits)
-    return -to_shape(g, logits.shape[:-1])[..., None] * p * (h - np.sum(p * h, axis=-1, keepdims=True))
-
-
-@primitive(g=_weight_rule, logits=_slope_rule)
-def slope(g: Array, logits: Array, label: Array) -> Array:
-    """Return Σ g (e_z − π), over the labels that meet each row of logits."""
-    xp = namespace(logits)
-    exponentials, _ = _exponentials(logits)
-    weight = -to_shape(g, logits.shape[:-1]) / exponentials.sum(axis=-1)
-    total = xp.ascontiguousarray(exponentials * weight[..., None])
-    xp.add.at(total.reshape(-1), _places(logits, label), g)
-    return total
-
-
-def _exponentials(logits: Array) -> tuple[Array, Array]:
-    """exp(a − max a) and max a. NumPy takes ten times as long to reduce a short last axis if it is contiguous."""
-    a = logits.copy(order="F" if logits.shape[-1] < 64 else "C")
-    top = a.max(axis=-1)
-    a -= top[..., None]
-    return numpy.exp(a, out=a), top
-
-
-def _places(logits: Array, label: Array) -> Array:
-    """Where each label's logit stands among all of them in a row."""
     *batch, C = logits.shape
-    return namespace(logits).arange(0, math.prod(logits.shape), C).reshape(batch) + label
+    start = namespace(logits).arange(0, math.prod(logits.shape), C).reshape(batch)  # of each row among all the logits
+    return np.ravel(logits)[start + label] - np.logsumexp(logits, axis=-1)

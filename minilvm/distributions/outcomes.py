@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Self
 
 import minilvm.numpy as np
-from minilvm import tree
 from minilvm.backend import Array
 from minilvm.distributions.base import Distribution
 from minilvm.distributions.parameters import (
@@ -28,13 +26,11 @@ somewhere_positive = Constraint("positive somewhere in each row", lambda x: (x >
 somewhere_finite = Constraint("finite somewhere in each row", lambda x: (x > -np.inf).any(axis=-1))
 
 
-@dataclass(frozen=True, init=False, eq=False)
 class Outcomes(Distribution):
     """A law with a parameter that is a probability or a logit, and remembers which."""
 
     parameter: Array
-    parameterization: str = tree.static()
-    validate_args: bool = tree.static(repr=False)
+    parameterization: str
 
     def _set_outcomes(self, probs: Any, logits: Any, *, validate_args: bool, **others: Any) -> None:
         """Fill the fields, with `others` in the same precision."""
@@ -44,7 +40,6 @@ class Outcomes(Distribution):
         self._set(**dict(zip(others, arrays, strict=True)))
 
 
-@dataclass(frozen=True, init=False, eq=False)
 class TwoOutcomes(Outcomes):
     """A law given by the probability p of one of two outcomes, or by its log-odds a = log(p / (1 − p))."""
 
@@ -91,7 +86,6 @@ class TwoOutcomes(Outcomes):
         return self._replace(parameter=np.broadcast_to(self.parameter, batch_shape))
 
 
-@dataclass(frozen=True, init=False, eq=False)
 class ManyOutcomes(Outcomes):
     """A law given by weights of C outcomes, π once they are divided by their sum, or by the logarithms of weights."""
 

@@ -34,6 +34,7 @@ positive = Constraint("positive", lambda x: x > 0)
 not_negative = Constraint("finite and not negative", lambda x: np.isfinite(x) & (x >= 0))
 positive_finite = Constraint("positive and finite", lambda x: np.isfinite(x) & (x > 0))
 probability = Constraint("between 0 and 1", lambda x: (x >= 0) & (x <= 1))
+within = Constraint("strictly between 0 and 1", lambda x: (x > 0) & (x < 1))
 
 
 def as_parameters(*parameters: Any) -> tuple[Array, ...]:

@@ -25,7 +25,7 @@ minimum = elementwise(numpy.minimum, a=lambda g, a, b: g * _share(g, b, a), b=la
 negative = elementwise(numpy.negative, x=lambda g, _: -g)
 positive = elementwise(numpy.positive, x=lambda g, _: g)
 reciprocal = elementwise(numpy.reciprocal, x=lambda g, y: -g * y * y)
-square = elementwise(numpy.square, x=lambda g, x: 2.0 * g * x)
+square = elementwise(numpy.square, x=lambda g, x: g * (x + x))
 sqrt = elementwise(numpy.sqrt, x=lambda g, y: 0.5 * g / y)
 absolute = elementwise(numpy.absolute, x=lambda g, x: g * numpy.sign(x))
 

@@ -123,7 +123,7 @@ def getitem(x: Array, index: Any) -> Array:
 def _add_part(g: Array, saved: tuple[Any, tuple[int, ...]], total: Array | None, own: bool) -> Array:
     """Add the cotangent of one part to that of the whole: into one buffer, however many parts are read one by one."""
     index, shape = saved
-    if type(g) is Tensor or type(total) is Tensor:
+    if type(g) is Tensor or type(total) is Tensor or not shape:  # of shape () NumPy makes numbers, which are no buffers
         part = scatter_add(g, index, shape)
         return part if total is None else total + part
     if total is None:

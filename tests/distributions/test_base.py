@@ -20,8 +20,11 @@ from minilvm.backend import to_numpy
 from minilvm.distributions import (
     AffineTransform,
     Bernoulli,
+    Binomial,
     Categorical,
     Delta,
+    DiscreteUniform,
+    DiscretizedLogistic,
     Exponential,
     ExpTransform,
     Gumbel,
@@ -31,6 +34,10 @@ from minilvm.distributions import (
     LowRankMultivariateNormal,
     MultivariateNormal,
     Normal,
+    OneHotCategorical,
+    Poisson,
+    RelaxedBernoulli,
+    RelaxedOneHotCategorical,
     SoftplusTransform,
     Transformed,
     Uniform,
@@ -53,6 +60,10 @@ class Row:
 LAWS = {
     "Bernoulli from logits": Row(lambda batch, xp: Bernoulli(logits=xp.zeros(batch)), enumerable=True),
     "Bernoulli from probs": Row(lambda batch, xp: Bernoulli(probs=xp.full(batch, 0.5)), enumerable=True),
+    "Binomial from logits": Row(lambda batch, xp: Binomial(3, logits=xp.zeros(batch)), lacks="icdf", enumerable=True),
+    "Binomial from probs, broadcast": Row(
+        lambda batch, xp: Binomial(xp.full(batch, 3.0), probs=0.5), lacks="icdf", enumerable=True
+    ),
     "Categorical from logits": Row(
         lambda batch, xp: Categorical(logits=xp.zeros((*batch, 3))),
         lacks="mean variance",
@@ -72,6 +83,10 @@ LAWS = {
         lacks="cdf icdf",
         enumerable=True,
         certain=True,
+    ),
+    "DiscreteUniform": Row(lambda batch, xp: DiscreteUniform(xp.zeros(batch), 3), enumerable=True, integers=True),
+    "DiscretizedLogistic": Row(
+        lambda batch, xp: DiscretizedLogistic(xp.zeros(batch), 1.0, low=-2, high=3), enumerable=True
     ),
     "Exponential": Row(lambda batch, xp: Exponential(xp.ones(batch))),
     "Gumbel": Row(lambda batch, xp: Gumbel(xp.zeros(batch), 1.0)),
@@ -109,6 +124,32 @@ LAWS = {
     ),
     "Normal": Row(lambda batch, xp: Normal(xp.zeros(batch), 1.0)),
     "Normal, broadcast": Row(lambda batch, xp: Normal(0.0, xp.ones(batch))),
+    "OneHotCategorical from logits": Row(
+        lambda batch, xp: OneHotCategorical(logits=xp.zeros((*batch, 3))),
+        event=(3,),
+        lacks="cdf icdf",
+        enumerable=True,
+    ),
+    "OneHotCategorical from probs": Row(
+        lambda batch, xp: OneHotCategorical(probs=xp.ones((*batch, 3))), event=(3,), lacks="cdf icdf", enumerable=True
+    ),
+    "Poisson": Row(lambda batch, xp: Poisson(xp.ones(batch)), lacks="icdf entropy"),
+    "RelaxedBernoulli from logits": Row(
+        lambda batch, xp: RelaxedBernoulli(0.5, logits=xp.zeros(batch)), lacks="mean variance mode entropy"
+    ),
+    "RelaxedBernoulli from probs, broadcast": Row(
+        lambda batch, xp: RelaxedBernoulli(xp.ones(batch), probs=0.5), lacks="mean variance mode entropy"
+    ),
+    "RelaxedOneHotCategorical from logits": Row(
+        lambda batch, xp: RelaxedOneHotCategorical(0.5, logits=xp.zeros((*batch, 3))),
+        event=(3,),
+        lacks="cdf icdf mean variance mode entropy",
+    ),
+    "RelaxedOneHotCategorical from probs, broadcast": Row(
+        lambda batch, xp: RelaxedOneHotCategorical(xp.ones(batch), probs=xp.ones(3)),
+        event=(3,),
+        lacks="cdf icdf mean variance mode entropy",
+    ),
     "Transformed": Row(
         lambda batch, xp: Transformed(Normal(xp.zeros(batch), 1.0), [SoftplusTransform(), AffineTransform(1.0, -2.0)]),
         lacks="mean variance mode entropy",
@@ -264,7 +305,7 @@ def test_rsample_is_sample_with_a_gradient_or_an_error(name):
     law = make(name, (2,))
     if law.reparameterized:
         assert_array_equal(law.rsample(3, rng=0), law.sample(3, rng=0))
-        gradient = grad(lambda law: np.sum(law.rsample(3, rng=0)))(law)
+        gradient = grad(lambda law: np.sum(np.square(law.rsample(3, rng=0))))(law)
         assert any(leaf.any() for leaf in tree.leaves(gradient))
     else:
         relaxation = getattr(law, "base", law).relaxation
@@ -355,7 +396,8 @@ def spoiled(name, **options):
         law = law.base
     fields = [f for f in dataclasses.fields(law) if f.name in inspect.signature(type(law)).parameters]
     structure = {f.name: getattr(law, f.name) for f in fields if f.metadata.get("static")}
-    names = [f.name for f in fields if f.name not in structure] or [law.parameterization]
+    names = [f.name for f in fields if f.name not in structure]
+    names += [law.parameterization] if hasattr(law, "parameterization") else []
     return type(law)(**{**structure, **{n: numpy.full_like(getattr(law, n), numpy.nan) for n in names}, **options})
 
 

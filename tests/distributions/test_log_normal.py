@@ -30,6 +30,12 @@ def test_it_is_scipys_far_into_the_tails(loc, scale, z):
     checks.assert_moments(law, theirs(loc, scale), rtol=1e-10, atol=1e-12)
 
 
+def test_a_small_variance_keeps_its_digits():
+    """exp(σ²) − 1 would lose all of them."""
+    assert_allclose(LogNormal(0.0, 1e-8).variance, 1e-16, rtol=1e-12)
+    assert_allclose(LogNormal(0.0, 1e-5).stddev, 1e-5 * (1.0 + 0.75e-10), rtol=1e-14)
+
+
 @given(locs, scales, probabilities)
 def test_quantiles_are_scipys(loc, scale, p):
     checks.assert_icdf(LogNormal(loc, scale), theirs(loc, scale), p, rtol=1e-11)

@@ -44,6 +44,7 @@ def test_the_ends_are_possible_and_no_quantile_is_beyond_them(low, width):
     high = low + width
     law = Uniform(low, high)
     assert_array_equal(law.icdf([0.0, 1.0]), [low, high])
+    assert Uniform(-1000.0, 0.1).icdf(1.0) == 0.1  # which −1000 + (0.1 + 1000) is not
     assert_array_equal(law.log_prob([low, high]), -numpy.log([high - low] * 2))
     assert_array_equal(law.cdf([-numpy.inf, low, high, numpy.inf]), [0.0, 0.0, 1.0, 1.0])
     with pytest.raises(ValueError, match=r"Uniform: value must be between 0 and 1; value\[1\] is 1.5"):

@@ -62,6 +62,10 @@ class TestIndexing:
         with pytest.raises(IndexError):
             grad(lambda x: x[3])(numpy.ones(3))
 
+    def test_a_number_is_read_beside_another_use_of_it(self, xp):
+        slope = grad(lambda x: np.sum(x[..., None] * xp.ones(3)) + x * x + np.sum(x[None]))(xp.asarray(2.0))
+        assert float(slope) == 8.0
+
     def test_a_read_of_nothing(self):
         assert grad(lambda x: np.sum(x[2:2]))(numpy.ones(3)).tolist() == [0.0, 0.0, 0.0]
 
