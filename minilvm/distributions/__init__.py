@@ -1,5 +1,6 @@
 """Laws of probability, one file each: the density as an equation, its sampler, its gradient."""
 
+from minilvm.distributions import divergences
 from minilvm.distributions.base import Distribution
 from minilvm.distributions.bernoulli import Bernoulli
 from minilvm.distributions.bijections import (
@@ -61,6 +62,7 @@ __all__ = [
     "TanhTransform",
     "Transformed",
     "Uniform",
+    "divergences",
     "kl_divergence",
     "register_kl",
 ]

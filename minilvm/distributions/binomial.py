@@ -122,7 +122,7 @@ class Binomial(TwoOutcomes):
         ValueError
             The laws of the batch have different n.
         """
-        n, x = self._n, self._counts()
+        n, x = self._n, self.counts()
         if (n != len(x) - 1).any():
             raise ValueError(
                 f"Binomial: total_count is {int(n.min())} to {int(n.max())}; expected one number to enumerate to"
@@ -146,11 +146,11 @@ class Binomial(TwoOutcomes):
 
     def entropy(self) -> Array:
         """Return −Σ_x p(x) log p(x), a sum of n + 1 terms that are held all at once."""
-        log_p = self._supported(lambda x: log_density(x, self._n, self._log_p, self._log_q), self._counts(), 0.0)
+        log_p = self._supported(lambda x: log_density(x, self._n, self._log_p, self._log_q), self.counts(), 0.0)
         return -np.sum(times_log(np.exp(log_p), log_p), axis=0)
 
-    def _counts(self) -> Array:
-        """0, 1, … up to the largest n, for each law of the batch."""
+    def counts(self) -> Array:
+        """Return 0, 1, … up to the largest n for every law, though what is above its own n has no probability."""
         n = self._n
         S = 1 + int(n.max()) if n.size else 1
         if S * math.prod(self.batch_shape) > MOST_ELEMENTS:

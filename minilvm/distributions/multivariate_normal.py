@@ -180,6 +180,16 @@ class MultivariateNormal(Distribution):
         """Return z = L⁻¹ (x − μ), which is standard normal where x has this law; shape (…, D)."""
         return whitened(x, self.loc, self.scale_tril)
 
+    def squared_distance(self, deviation: Array) -> Array:
+        """Return dᵀ Σ⁻¹ d = ‖L⁻¹ d‖²; for d = x − μ, Mahalanobis' distance squared."""
+        return squared_length(whitened(deviation, np.zeros_like(self.loc), self.scale_tril))
+
+    @property
+    def inverse_diagonal(self) -> Array:
+        """The diagonal of Σ⁻¹ = L⁻ᵀ L⁻¹, of shape (…, D)."""
+        inverse = np.linalg.solve_triangular(self.scale_tril, _identity_like(self.scale_tril), lower=True)
+        return np.sum(np.square(inverse), axis=-2)
+
     def rsample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
         """Return draws μ + L ε with ε ~ N(0, I) (N13)."""
         epsilon = default_rng(rng, like=self.loc).standard_normal(self._shape(sample_shape), dtype=self.dtype)
