@@ -129,6 +129,8 @@ def draw_labels(probs: Array, shape: Shape, *, rng: Any) -> Array:
     """
     cdf = numpy.cumsum(probs, axis=-1)
     u = default_rng(rng, like=cdf).random(shape, dtype=cdf.dtype) * cdf[..., -1]
+    if cdf.ndim == 1:  # of many draws of one law each is found by bisection
+        return numpy.searchsorted(cdf[:-1], u, side="right")
     return (u[..., None] >= cdf[..., :-1]).sum(axis=-1)
 
 

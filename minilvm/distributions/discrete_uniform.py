@@ -116,9 +116,15 @@ class DiscreteUniform(Distribution):
         return np.maximum(x, low).astype(int)
 
     def sample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
-        """Return draws low + ⌊n u⌋, u uniform on [0, 1) in double precision: one of n, to within n 2⁻⁵³ of evenly."""
-        low = stop_gradient(self.low)
-        u = default_rng(rng, like=low).random(self._shape(sample_shape))
+        """Return integers, of shape `sample_shape + batch_shape`.
+
+        Of a batch of laws they are low + ⌊n u⌋, u uniform on [0, 1) in double precision: even to within n 2⁻⁵³.
+        """
+        low, shape = stop_gradient(self.low), self._shape(sample_shape)
+        generator = default_rng(rng, like=low)
+        if not self.batch_shape:
+            return generator.integers(int(low), int(stop_gradient(self.high)), size=shape, endpoint=True)
+        u = generator.random(shape)
         return (low + np.floor(u * self._n)).astype(int)
 
     def enumerate_support(self) -> Array:

@@ -7,8 +7,9 @@ from typing import Any, Self
 
 import minilvm.numpy as np
 from minilvm import tree
-from minilvm.backend import Array, default_rng, namespace
+from minilvm.backend import Array, namespace
 from minilvm.distributions.base import Distribution
+from minilvm.distributions.logistic import draw_logistic
 from minilvm.distributions.parameters import (
     Constraint,
     Shape,
@@ -125,15 +126,15 @@ class DiscretizedLogistic(Distribution):
         """
         u, _ = as_parameters(value, self.loc)
         self._require("value", u, probability)
-        return self._level(u)
+        return self._rounded(special.logit(stop_gradient(u)))
 
     def sample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
         """Return levels in the parameters' precision, of shape `sample_shape + batch_shape`."""
-        return self._level(default_rng(rng, like=self.loc).random(self._shape(sample_shape), dtype=self.dtype))
+        return self._rounded(draw_logistic(self._shape(sample_shape), like=stop_gradient(self.loc), rng=rng))
 
-    def _level(self, u: Array) -> Array:
-        """The level where the distribution function passes u."""
-        z = stop_gradient(self.loc) + stop_gradient(self.scale) * special.logit(stop_gradient(u))
+    def _rounded(self, standard: Array) -> Array:
+        """μ + s z rounded to a level, ½ downwards, as the distribution function has it."""
+        z = stop_gradient(self.loc) + stop_gradient(self.scale) * standard
         return np.clip(np.ceil(z - 0.5), self.low, self.high)
 
     def enumerate_support(self) -> Array:

@@ -9,7 +9,8 @@ import numpy
 
 import minilvm.numpy as np
 from minilvm import tree
-from minilvm.backend import Array, default_rng
+from minilvm.backend import Array
+from minilvm.distributions.logistic import draw_logistic, log_logistic
 from minilvm.distributions.outcomes import TwoOutcomes
 from minilvm.distributions.parameters import (
     Constraint,
@@ -120,13 +121,7 @@ class RelaxedBernoulli(TwoOutcomes):
         return special.expit((self.logits + special.logit(u)) / self.temperature)
 
     def rsample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
-        """Return draws σ((a + logit(u)) / t) with u ~ Uniform(0, 1) (N13), strictly between 0 and 1."""
-        limits = numpy.finfo(self.dtype)
-        u = default_rng(rng, like=self.parameter).random(self._shape(sample_shape), dtype=self.dtype)
-        x = special.expit((self.logits + special.logit(numpy.maximum(u, limits.epsneg))) / self.temperature)
-        return np.clip(x, limits.tiny, 1.0 - limits.epsneg)
-
-
-def log_logistic(z: Array) -> Array:
-    """Return log σ(z) + log σ(−z), the log density of the standard logistic law."""
-    return special.log_expit(z) + special.log_expit(-z)
+        """Return draws σ((a + L) / t) with L logistic noise (N13), strictly between 0 and 1."""
+        a, limits = self.logits, numpy.finfo(self.dtype)
+        noise = draw_logistic(self._shape(sample_shape), like=a, rng=rng)
+        return np.clip(special.expit((a + noise) / self.temperature), limits.tiny, 1.0 - limits.epsneg)

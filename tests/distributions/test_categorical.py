@@ -154,6 +154,8 @@ def test_draws_follow_the_law(dtype):
     with numpy.errstate(divide="ignore"):
         law = Categorical(logits=(7.0 + numpy.log(P)).astype(dtype))
     assert_draws_follow_the_law(law.sample(50_000, rng=1))
+    single = [Categorical(probs=p.astype(dtype)).sample(50_000, rng=rng) for rng, p in enumerate(P)]
+    assert_draws_follow_the_law(numpy.stack(single, axis=-1))
 
 
 @pytest.mark.parametrize("wrong", ["off by one", "one u for a batch", "weights not divided by their sum"])
@@ -175,8 +177,9 @@ def test_no_uniform_number_draws_an_impossible_category(dtype):
     """Neither the first nor the last, though the running sum of the weights may end a rounding error short of 1."""
     for n in range(1, 200):
         weights = numpy.pad(numpy.full(n, 0.1, dtype=dtype), 1)
-        assert Categorical(probs=weights).sample(rng=Uniforms(greatest=False)) == 1
-        assert Categorical(probs=weights).sample(rng=Uniforms(greatest=True)) == n
+        for law in (Categorical(probs=weights), Categorical(probs=weights[None])):  # one law; a batch of them
+            assert law.sample(rng=Uniforms(greatest=False)) == 1
+            assert law.sample(rng=Uniforms(greatest=True)) == n
 
 
 # Precision, validation, backends --------------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ def test_draws_follow_the_law():
     for i in range(3):
         n = high[i] - low[i] + 1
         checks.assert_counts_follow(draws[:, i], numpy.arange(low[i], high[i] + 1), numpy.full(n, 1 / n))
+    checks.assert_counts_follow(DiscreteUniform(1, 6).sample(20_000, rng=0), range(1, 7), numpy.full(6, 1 / 6))
     both = (draws[:, 0] > 3) & (draws[:, 1] > 4)  # independent of one another
     checks.assert_counts_follow(both, [True], [0.25])
     with pytest.raises(AssertionError, match="outcome"):
@@ -97,9 +98,9 @@ def test_draws_follow_the_law():
 @given(ends)
 def test_no_uniform_number_draws_outside(pair):
     low, high = pair
-    law = DiscreteUniform(low, high)
-    assert law.sample(rng=Uniforms(greatest=False)) == low
-    assert law.sample(rng=Uniforms(greatest=True)) == high
+    law = DiscreteUniform([low, low], [high, low])
+    assert_array_equal(law.sample(rng=Uniforms(greatest=False)), [low, low])
+    assert_array_equal(law.sample(rng=Uniforms(greatest=True)), [high, low])
 
 
 def test_float32():
