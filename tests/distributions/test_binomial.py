@@ -125,6 +125,11 @@ def test_it_is_differentiable_in_its_probability(a, x):
         check_grads(lambda parameter, make=make: make(parameter).entropy(), [parameter])
 
 
+def test_where_the_distribution_function_is_flat_its_gradient_is_nothing():
+    x = numpy.array([-1.0, 5.0, 7.0])
+    assert_array_equal(grad(lambda a: np.sum(Binomial(5, logits=a).cdf(x)))(numpy.array(0.3)), 0.0)
+
+
 def test_the_number_of_trials_is_a_constant():
     gradient = grad(lambda law: np.sum(law.log_prob(1) + law.mean + law.variance + law.cdf(1) + law.entropy()))(
         Binomial(4.0, logits=0.3)

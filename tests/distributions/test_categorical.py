@@ -179,7 +179,7 @@ def test_no_uniform_number_draws_an_impossible_category(dtype):
         weights = numpy.pad(numpy.full(n, 0.1, dtype=dtype), 1)
         for law in (Categorical(probs=weights), Categorical(probs=weights[None])):  # one law; a batch of them
             assert law.sample(rng=Uniforms(greatest=False)) == 1
-            assert law.sample(rng=Uniforms(greatest=True)) == n
+            assert law.sample(rng=Uniforms(greatest=True)) == law.icdf(1.0) == n
 
 
 # Precision, validation, backends --------------------------------------------------------------------------------------
