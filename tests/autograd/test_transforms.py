@@ -169,6 +169,10 @@ class TestGradRefuses:
         with pytest.raises(TypeError, match=rf"argument 1\['x'\]\[0\] is {what}.*floating-point.*static"):
             grad(lambda a, b: 0.0, 1)(1.0, {"x": [x]})
 
+    def test_naming_the_leaf_that_is_not_among_others_that_are(self):
+        with pytest.raises(TypeError, match=r"argument 1\['n'\]\[1\] is int"):
+            grad(lambda a, b: 0.0, (0, 1))([1.0, 2.0], {"w": 1.0, "n": (2.0, 3, 4.0)})
+
     def test_a_value_with_a_shape(self):
         with pytest.raises(TypeError, match=r"shape \(2,\).*sum.*jacobian"):
             grad(lambda x: x)(numpy.ones(2))
