@@ -95,6 +95,10 @@ class Distribution(abc.ABC):
             nothing is traced, an element is NaN, infinite or outside the support. Not with `validate_args=False`.
         """
 
+    def _summed_log_prob(self, value: Any, n: int) -> Array:
+        """log p, summed over the last n axes of the batch: what `Independent` asks for; a law may know a short cut."""
+        return sum_rightmost(self.log_prob(value), n)
+
     def cdf(self, value: Any) -> Array:
         """Return P(X ≤ value), for a law of one number."""
         del value

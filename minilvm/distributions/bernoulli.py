@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +12,18 @@ import numpy
 import minilvm.numpy as np
 from minilvm import tree
 from minilvm.backend import Array, default_rng, namespace
+from minilvm.distributions.base import sum_rightmost
 from minilvm.distributions.outcomes import TwoOutcomes
-from minilvm.distributions.parameters import Constraint, Shape, as_parameters, probability, times_log, to_shape
+from minilvm.distributions.parameters import (
+    Constraint,
+    Shape,
+    as_parameters,
+    broadcast,
+    probability,
+    times_log,
+    to_shape,
+)
+from minilvm.numpy import special
 from minilvm.rules import primitive
 from minilvm.tape import stop_gradient
 
@@ -76,6 +88,13 @@ class Bernoulli(TwoOutcomes):
             return log_likelihood(x, self.parameter)
         return times_log(x, self._log_p) + times_log(1.0 - x, self._log_q)
 
+    def _summed_log_prob(self, value: Any, n: int) -> Array:
+        """Σ_d x_d a_d − log(1 + exp(a_d)), of whose terms no array is ever made: the likelihood of a binary image."""
+        x = self._value(value)
+        if n == 0 or self.parameterization != "logits" or x.shape[-1:] != self.parameter.shape[-1:]:
+            return sum_rightmost(self.log_prob(x), n)
+        return sum_rightmost(row_log_likelihood(x, self.parameter), n - 1)
+
     def cdf(self, value: Any) -> Array:
         """Return P(X ≤ value): 1 − p from 0 on, 1 from 1 on."""
         x, _ = as_parameters(value, self.parameter)
@@ -138,3 +157,67 @@ def log_likelihood(x: Array, logits: Array) -> Array:
     y -= logits  # −max(a, 0) = ½ (−|a| − a), at a sixth of the time, and in place
     y *= 0.5
     return y + x * logits - tail
+
+
+@primitive(
+    g=lambda h, x, logits: (h * (x - special.expit(logits))).sum(axis=-1),
+    x=lambda h, g, x_shape: to_shape(h * g[..., None], x_shape),
+    logits=lambda h, g, logits: to_shape(
+        -h * g[..., None] * special.expit(logits) * special.expit(-logits), logits.shape
+    ),
+)
+def _residuals(g: Array, x: Array, logits: Array) -> Array:
+    """g (x − σ(a)), of the shape that x and the logits broadcast to; g has one number for each row."""
+    if not _are_cut(x, logits):
+        return g[..., None] * (x - 0.5 - 0.5 * numpy.tanh(0.5 * logits))
+    x, y = numpy.broadcast_to(x - 0.5, logits.shape), numpy.empty_like(logits)
+    for rows, _ in _pieces(logits, 0):
+        part = y[rows]
+        numpy.tanh(numpy.multiply(logits[rows], -0.5, out=part), out=part)
+        part *= 0.5
+        part += x[rows]
+        part *= g[rows][..., None]
+    return y
+
+
+# The same, summed over the last axis. An array of all the terms would not fit into a cache, and several are needed on
+# the way: they are made for as many rows at a time as do fit, in place.
+@primitive(
+    x=lambda g, x, logits: to_shape(g[..., None] * logits, x.shape),
+    logits=lambda g, x, logits: to_shape(_residuals(g, x, logits), logits.shape),
+)
+def row_log_likelihood(x: Array, logits: Array) -> Array:
+    """Return Σ_d x_d a_d − log(1 + exp(a_d)), over the last axis; along the others x and the logits broadcast."""
+    if not _are_cut(x, logits):
+        return log_likelihood(x, logits).sum(axis=-1)
+    x, y = numpy.broadcast_to(x, logits.shape), numpy.empty_like(logits, shape=logits.shape[:-1])
+    ones = numpy.ones_like(logits, shape=logits.shape[-1:])  # a product with ones is the fastest sum
+    for rows, (tail, terms, product) in _pieces(logits, 3):
+        a = logits[rows]
+        numpy.add(a, numpy.abs(a, out=tail), out=terms)
+        numpy.multiply(terms, -0.5, out=terms)  # −max(a, 0), to which x a is added first: they may cancel, exactly
+        numpy.add(terms, numpy.multiply(x[rows], a, out=product), out=terms)
+        numpy.log1p(numpy.exp(numpy.negative(tail, out=tail), out=tail), out=tail)
+        y[rows] = numpy.subtract(terms, tail, out=terms) @ ones
+    return y
+
+
+_PIECE = 2**14  # numbers: with their logits and terms they fit into a second-level cache
+
+
+def _are_cut(x: Array, logits: Array) -> bool:
+    """Whether to go through the logits a piece at a time: a GPU would rather have all of them at once."""
+    if type(logits) is not numpy.ndarray or type(x) is not numpy.ndarray or x.dtype != logits.dtype:
+        return False
+    return logits.ndim > 1 and bool(broadcast(x.shape, logits.shape) == logits.shape)
+
+
+def _pieces(a: Array, n_buffers: int) -> Iterator[tuple[tuple[int | slice, ...], list[Array]]]:
+    """Yield indices of parts of `a`, whole rows of it, and as many buffers of the shape of each part."""
+    axis = next((i for i in range(a.ndim - 2) if math.prod(a.shape[i + 1 :]) <= _PIECE), a.ndim - 2)
+    step = max(1, _PIECE // max(1, math.prod(a.shape[axis + 1 :])))
+    buffers = [numpy.empty_like(a, shape=(min(step, a.shape[axis]), *a.shape[axis + 1 :])) for _ in range(n_buffers)]
+    for outer in numpy.ndindex(a.shape[:axis]):
+        for start in range(0, a.shape[axis], step):
+            length = min(step, a.shape[axis] - start)
+            yield (*outer, slice(start, start + length)), [buffer[:length] for buffer in buffers]

@@ -98,7 +98,7 @@ class Independent(Distribution):
         """Return Σ_l log p_l(x_l)."""
         if self.validate_args:
             self._check_shape(numpy.shape(value))
-        return self._sum(self.base.log_prob(value))
+        return self.base._summed_log_prob(value, self.reinterpreted_batch_ndims)  # noqa: SLF001  (one law asks another)
 
     def sample(self, sample_shape: int | Shape = (), *, rng: Any) -> Array:
         """Return draws of the base, as constants."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import mpmath
 import numpy
@@ -15,8 +16,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import minilvm.numpy as np
 from minilvm.autograd import check_grads, grad
 from minilvm.backend import to_numpy
-from minilvm.distributions import Bernoulli
-from minilvm.distributions.bernoulli import log_likelihood
+from minilvm.distributions import Bernoulli, Independent, bernoulli
+from minilvm.distributions.bernoulli import log_likelihood, row_log_likelihood
 from minilvm.numpy import special
 from minilvm.rules import primitive
 from tests.distributions.helpers import (
@@ -248,3 +249,44 @@ def test_every_backend(xp, data):
         )
         assert_allclose(to_numpy(gradient.parameter), (x - special.expit(a)) * slope, rtol=1e-10, atol=1e-12)
         assert to_numpy(law.entropy()).shape == to_numpy(law.mode).shape == (2, 3)
+
+
+# Whole rows at once ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece", [1, 7, 2**14])
+@pytest.mark.parametrize(
+    ("of_x", "of_logits"),
+    [((5,), (5,)), ((3, 5), (3, 5)), ((3, 5), (4, 3, 5)), ((4, 3, 5), (3, 5)), ((4, 3, 5), (5,)), ((3, 0), (2, 3, 0))],
+)
+def test_rows_in_pieces_are_the_sum_of_their_elements_to_second_order(monkeypatch, piece, of_x, of_logits):
+    monkeypatch.setattr(bernoulli, "_PIECE", piece)
+    rng = numpy.random.default_rng(0)
+    x, a = (rng.random(of_x) < 0.5).astype(float), 3.0 * rng.standard_normal(of_logits)
+    assert_same_to_second_order(row_log_likelihood, lambda x, a: np.sum(composite(x, a), axis=-1), [x, a])
+
+
+def test_rows_keep_the_digits_that_their_elements_have():
+    """x a and −max(a, 0) cancel exactly where the bit is as it should be, in single precision too."""
+    for dtype in (numpy.float64, numpy.float32):
+        a = numpy.array([[1e4, -1e4, 50.0, -50.0, 8.0, -8.0]] * 3, dtype=dtype)
+        x = numpy.array([1.0, 0.0, 1.0, 0.0, 1.0, 0.0], dtype=dtype)
+        found = row_log_likelihood(numpy.broadcast_to(x, a.shape), a)
+        assert found.dtype == dtype
+        assert_allclose(found, 2.0 * -math.log1p(math.exp(-8.0)), rtol=4.0 * numpy.finfo(dtype).eps)
+
+
+def test_an_event_of_bits_is_scored_by_rows_whatever_computes(xp):
+    rng = numpy.random.default_rng(0)
+    a, x = rng.standard_normal((2, 3, 4)), (rng.random((3, 4)) < 0.5).astype(float)
+    for n in (1, 2):
+        shape = (2, 3, 4)[: 3 - n]
+        value = x if n == 1 else numpy.broadcast_to(x, (2, 3, 4))
+        found = Independent(Bernoulli(logits=xp.asarray(a)), n).log_prob(xp.asarray(value))
+        expected = scipy.stats.bernoulli.logpmf(x, 1.0 / (1.0 + numpy.exp(-a))).reshape(*shape, -1).sum(axis=-1)
+        assert_allclose(to_numpy(found), expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="must be 0 or 1"):
+        Independent(Bernoulli(logits=xp.asarray(a)), 1).log_prob(xp.asarray(0.5 * x))
+    a, x, g = xp.asarray(a), xp.asarray(x), xp.asarray(rng.standard_normal((2, 3)))
+    slope = grad(lambda a: (g * Independent(Bernoulli(logits=a), 1).log_prob(x)).sum())(a)
+    assert_allclose(to_numpy(slope), to_numpy(g[..., None] * (x - special.expit(a))), rtol=1e-12)
