@@ -38,6 +38,10 @@ __all__ = [
     "using",
 ]
 
+# glibc hands a freed block above some size back to the system; to fault the next one in, page by page, takes a fifth of
+# a training step. That size rises to the largest block it has seen freed, up to 32 MB: show it one.
+numpy.empty(2**25 - 2**13, dtype=numpy.uint8)
+
 Array: TypeAlias = Any  # a NumPy array, a CuPy array, or a traced Tensor of either
 Generator: TypeAlias = Any  # numpy.random.Generator or cupy.random.Generator
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import platform
 import subprocess
 import sys
 import threading
@@ -205,3 +206,20 @@ class TestRandom:
         backend.default_rng(None).random(3)
         assert numpy.random.get_state()[1].tolist() == before  # noqa: NPY002
         assert backend.default_rng(None).random(3).tolist() != backend.default_rng(None).random(3).tolist()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that hands freed memory back at once")
+def test_memory_that_was_freed_is_used_again_without_asking_the_system():
+    def pages_per_round(code):
+        loop = (
+            "import numpy, resource\n"
+            "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+            "def work(): [numpy.full(2**19, float(i)) + 1.0 for i in range(2)]\n"
+            "work(); before = faults()\n"
+            "for _ in range(20): work()\n"
+            "print((faults() - before) / 20)"
+        )
+        done = subprocess.run([sys.executable, "-c", f"{code}\n{loop}"], check=True, capture_output=True, text=True)
+        return float(done.stdout)
+
+    assert pages_per_round("import minilvm.backend") <= 0.1 * pages_per_round("")  # 0 and about 1,000 (4 KB each)

@@ -13,6 +13,7 @@ from minilvm.distributions import Bernoulli, Categorical, Distribution, Independ
 from minilvm.distributions.bernoulli import bit
 from minilvm.distributions.parameters import Constraint
 from minilvm.models.base import LatentVariableModel, check_bits
+from minilvm.nn import linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class SigmoidBeliefNetwork(LatentVariableModel):
 
     def likelihood(self, z: Array) -> Independent:
         """p(x | z) = Π_d Bernoulli(x_d; sigmoid(z W + b)_d)."""
-        return Independent(Bernoulli(logits=z @ self.weights + self.bias), 1)
+        return Independent(Bernoulli(logits=linear(z, self.weights, self.bias)), 1)
 
     def log_marginal(self, x: Array) -> Array:
         """log p(x) = log Σ_z p(x, z) over all 2^L states (N4), shape (N,); up to 2^16 and more, some at a time."""
@@ -72,7 +73,7 @@ class SigmoidBeliefNetwork(LatentVariableModel):
         rows = max(1, _TILE // max(x.shape))
         for start in range(0, len(states), rows):
             z = states[start : start + rows]
-            logits = z @ self.weights + self.bias
+            logits = linear(z, self.weights, self.bias)
             normaliser = np.special.softplus(logits).sum(axis=1) - self.prior.log_prob(z)
             yield logits @ x.T - normaliser[:, None]
 
