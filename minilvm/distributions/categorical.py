@@ -24,8 +24,8 @@ class Categorical(ManyOutcomes):
         log p(z) = log π_z,   π normalised to sum to 1       from probabilities π
 
     A probability of exactly 0 (a logit of −inf) scores exactly −inf, and sends no gradient elsewhere. Not
-    reparameterised: use the score function (N12). Labels are names and have no mean; the mode is argmax π, the entropy
-    −Σ_c π_c log π_c.
+    reparameterised: use the score function (N12). Labels are names and have no mean, though `cdf` and `icdf` take them
+    in their order; the mode is argmax π, the entropy −Σ_c π_c log π_c.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ def stirling_remainder(x: Array) -> Array:
     few = numpy.where(small, x, 1.0)
     many = numpy.where(small, 16.0, x)
     log_few = numpy.log(numpy.where(few > 0, few, 1.0))
-    r = 1.0 / numpy.square(many)
+    r = numpy.square(1.0 / many)
     series = (1.0 / 12.0 - r * (1.0 / 360.0 - r * (1.0 / 1260.0 - r / 1680.0))) / many
     return numpy.where(
         small,

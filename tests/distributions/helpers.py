@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
@@ -14,6 +15,8 @@ from numpy.testing import assert_allclose
 import minilvm.numpy as np
 from minilvm.autograd import vjp
 from minilvm.backend import to_numpy
+
+FEW = settings(max_examples=max(5, settings.default.max_examples // 10))  # of what takes long: second derivatives
 
 
 def reals(low: float, high: float) -> st.SearchStrategy[float]:

@@ -16,7 +16,7 @@ from minilvm.autograd import check_grads, grad
 from minilvm.distributions import Bernoulli, Binomial
 from minilvm.numpy import special
 from tests.distributions import checks
-from tests.distributions.helpers import real_arrays, reals
+from tests.distributions.helpers import FEW, real_arrays, reals
 
 totals = st.one_of(st.integers(0, 40), st.floats(0, 9).map(lambda e: int(10.0**e)))
 logits = reals(-800, 800)
@@ -73,6 +73,11 @@ def test_probabilities_sum_to_one_and_have_the_moments(n, p, a):
         assert_allclose(law.log_prob(law.mode), law.log_prob(x).max(axis=0), rtol=1e-12, atol=1e-12)
 
 
+def test_entropies_of_different_numbers_of_trials():
+    together = Binomial([0, 1, 30], probs=0.3).entropy()
+    assert_allclose(together, [Binomial(n, probs=0.3).entropy() for n in (0, 1, 30)], rtol=1e-14)
+
+
 @given(reals(-50, 50))
 def test_one_trial_is_a_bernoullis(a):
     one, bit = Binomial(logits=a), Bernoulli(logits=a)
@@ -112,6 +117,7 @@ def test_what_is_no_count_up_to_n_is_impossible():
 # Derivatives ----------------------------------------------------------------------------------------------------------
 
 
+@FEW
 @given(real_arrays((2, 1), -3.0, 3.0), st.integers(0, 5))
 def test_it_is_differentiable_in_its_probability(a, x):
     n = numpy.array([5.0, 8.0])

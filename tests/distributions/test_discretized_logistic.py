@@ -15,7 +15,7 @@ from minilvm import tree
 from minilvm.autograd import check_grads, grad
 from minilvm.distributions import Categorical, DiscretizedLogistic
 from tests.distributions import checks
-from tests.distributions.helpers import Uniforms, real_arrays, reals
+from tests.distributions.helpers import FEW, Uniforms, real_arrays, reals
 
 locs, scales, levels = reals(-300, 600), reals(-3, 4).map(lambda e: 10.0**e), st.integers(0, 255)
 
@@ -132,6 +132,7 @@ def test_what_is_no_level_is_impossible():
         DiscretizedLogistic(100.0, 5.0).log_prob(numpy.array([3, 256]))
 
 
+@FEW
 @given(real_arrays((3,), -3.0, 8.0), real_arrays((2, 1), -1.0, 2.0), st.integers(0, 5))
 def test_it_is_differentiable(loc, log_scale, x):
     law = DiscretizedLogistic(loc, numpy.exp(log_scale), low=0, high=5)

@@ -15,7 +15,7 @@ import minilvm.numpy as np
 from minilvm.autograd import check_grads, grad
 from minilvm.distributions import Poisson
 from tests.distributions import checks
-from tests.distributions.helpers import real_arrays, reals
+from tests.distributions.helpers import FEW, real_arrays, reals
 
 rates = reals(-6, 9).map(lambda e: 10.0**e)
 
@@ -83,6 +83,7 @@ def test_what_is_no_count_is_impossible():
         Poisson(1.0).log_prob([0, 0.5])
 
 
+@FEW
 @given(real_arrays((3,), 0.5, 30.0), st.integers(0, 40))
 def test_it_is_differentiable(rate, x):
     check_grads(lambda law: (law.log_prob(x), law.mean, law.variance, law.stddev), [Poisson(rate)])

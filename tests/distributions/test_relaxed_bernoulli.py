@@ -16,7 +16,7 @@ import minilvm.numpy as np
 from minilvm.autograd import grad
 from minilvm.distributions import Bernoulli, RelaxedBernoulli, kl_divergence
 from tests.distributions import checks
-from tests.distributions.helpers import Uniforms, real_arrays, reals
+from tests.distributions.helpers import FEW, Uniforms, real_arrays, reals
 
 temperatures, logits = st.floats(-2, 1).map(lambda e: 10.0**e), reals(-100, 100)
 inside = st.one_of(st.floats(-300, -0.1).map(lambda e: 10.0**e), st.floats(-15.5, -0.5).map(lambda e: 1.0 - 10.0**e))
@@ -124,6 +124,7 @@ def test_what_is_not_within_is_impossible():
         RelaxedBernoulli(0.5, logits=1.0).log_prob([0.5, 1.0])
 
 
+@FEW
 @given(real_arrays((2, 3), 0.0625, 0.9375), real_arrays((2, 1), 0.25, 2.0), real_arrays((3,)))
 def test_it_is_differentiable(x, t, a):
     checks.assert_differentiable(RelaxedBernoulli(t, logits=a), x, p=x)

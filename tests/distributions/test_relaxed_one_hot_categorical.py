@@ -17,7 +17,7 @@ import minilvm.numpy as np
 from minilvm.autograd import check_grads, grad
 from minilvm.distributions import RelaxedBernoulli, RelaxedOneHotCategorical
 from tests.distributions import checks
-from tests.distributions.helpers import real_arrays, reals
+from tests.distributions.helpers import FEW, real_arrays, reals
 from tests.statistics import assert_drawn_from, assert_no_common_sign
 
 temperatures = st.floats(-2, 1).map(lambda e: 10.0**e)
@@ -106,6 +106,7 @@ def test_what_is_not_within_the_simplex_is_impossible():
         make().log_prob([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0]])
 
 
+@FEW
 @given(real_arrays((4, 2, 3), -2.0, 2.0), real_arrays((2,), 0.25, 2.0), real_arrays((2, 3), -2.0, 2.0))
 def test_it_is_differentiable(z, t, a):
     """In the value too, in coordinates that keep to the simplex."""
