@@ -21,7 +21,6 @@ from sklearn.decomposition import PCA
 from minilvm.data import load_old_faithful
 from minilvm.mixture import GaussianMixture
 
-
 HEADER = """\
 | data, C | scikit-learn | ours | ours, split and merge | nats below the best, medians |
 |---|---:|---:|---:|---|"""
