@@ -168,14 +168,25 @@ def log_likelihood(x: Array, logits: Array) -> Array:
 )
 def _residuals(g: Array, x: Array, logits: Array) -> Array:
     """g (x − σ(a)), of the shape that x and the logits broadcast to; g has one number for each row."""
-    if not _are_cut(x, logits):
+    if not _are_cut(x, logits) or type(g) is not numpy.ndarray:
         return g[..., None] * (x - 0.5 - 0.5 * numpy.tanh(0.5 * logits))
-    x, y = numpy.broadcast_to(x - 0.5, logits.shape), numpy.empty_like(logits)
+    x = numpy.broadcast_to(x, logits.shape)
+    live = numpy.nonzero(g)
+    if 4 * len(live[0]) > 3 * g.size:
+        return _in_pieces(g, x, logits)
+    y = numpy.zeros_like(logits)  # where most rows have no importance weight, and g is 0
+    y[live] = _in_pieces(g[live], x[live], logits[live])
+    return y
+
+
+def _in_pieces(g: Array, x: Array, logits: Array) -> Array:
+    y = numpy.empty_like(logits)
     for rows, _ in _pieces(logits, 0):
         part = y[rows]
         numpy.tanh(numpy.multiply(logits[rows], -0.5, out=part), out=part)
         part *= 0.5
         part += x[rows]
+        part -= 0.5
         part *= g[rows][..., None]
     return y
 

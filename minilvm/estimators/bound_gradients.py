@@ -30,7 +30,7 @@ from minilvm.backend import Array, namespace
 from minilvm.distributions import Distribution
 from minilvm.estimators.bounds import elbo, iwae
 from minilvm.estimators.contracts import check, differential, finite
-from minilvm.estimators.weights import LogJoint, check_n_samples, check_weights, per_datum
+from minilvm.estimators.weights import LogJoint, check_n_samples, check_weights, normalised_weights, per_datum
 from minilvm.tape import Tensor, stop_gradient
 
 Bound = Callable[[Array], Array]
@@ -69,7 +69,7 @@ def dreg(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, rng: Any
     q = per_datum(q, x)
     z = _draws(q, n_samples, rng, paths=True)
     frozen, fixed = _frozen(q), stop_gradient(z)
-    share = _normalised(stop_gradient(_log_w(_frozen(model), frozen, x, fixed)))
+    share = normalised_weights(stop_gradient(_log_w(_frozen(model), frozen, x, fixed)))
     once_more = share.reshape(*share.shape, *(1 for _ in q.event_shape))  # w̃, which the bound multiplies by another
     return iwae(_log_w(model, frozen, x, fixed + once_more * differential(z)))
 
@@ -117,7 +117,7 @@ def reweighted_wake_sleep(model: LogJoint, q: Distribution, x: Array, n_samples:
     q = per_datum(q, x)
     z = _draws(q, n_samples, rng, paths=False)
     log_w = _log_w(model, _frozen(q), x, z)
-    share = _normalised(stop_gradient(log_w))
+    share = normalised_weights(stop_gradient(log_w))
     return iwae(log_w) + (share * differential(q.log_prob(z))).sum(axis=0)
 
 
@@ -139,14 +139,6 @@ def _log_w(model: LogJoint, q: Any, x: Array, z: Array) -> Array:
     if type(z) is Tensor and type(log_joint) is not Tensor:
         raise TypeError("log p(x, z) is not differentiable in z, and this gradient is all in z; use vimco")
     return check_weights(log_joint - q.log_prob(z))
-
-
-def _normalised(log_w: Array) -> Array:
-    """w̃_k = w_k / Σ_j w_j, and 0 where every weight is 0."""
-    top = np.max(log_w, axis=0)
-    w = np.exp(log_w - np.where(top == -np.inf, 0.0, top))
-    total = w.sum(axis=0)
-    return w / np.where(total == 0.0, 1.0, total)
 
 
 def _without_each(bound: Bound, log_w: Array) -> Array:

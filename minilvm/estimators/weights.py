@@ -14,6 +14,7 @@ import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.backend import Array, namespace
 from minilvm.distributions import Categorical, Distribution
+from minilvm.rules import primitive
 from minilvm.tape import Tensor
 
 
@@ -25,13 +26,31 @@ class LogJoint(Protocol):
 
 
 def logmeanexp(log_w: Array, axis: int = 0) -> Array:
-    """Return log (1/K) Σ_k exp(log_w_k) over `axis`, without overflow.
+    """Return log (1/K) Σ_k exp(log_w_k) over `axis`, without overflow; its slope is `normalised_weights`.
 
     >>> import numpy
     >>> float(logmeanexp(numpy.log([1.0, 3.0])))
     0.6931471805599453
     """
-    return np.logsumexp(log_w, axis=axis) - math.log(log_w.shape[axis])
+    return _log_total(log_w, axis) - math.log(log_w.shape[axis])
+
+
+def normalised_weights(log_w: Array, axis: int = 0) -> Array:
+    """Return w̃_k = w_k / Σ_j w_j over `axis`; 0 for what is too small to be seen in a sum of K, or where all w are 0.
+
+    Below a thousandth of the rounding of 1 it adds nothing to Σ_k w̃_k f_k but time: denormal numbers in the products
+    of the backward pass, and rows of them that would be left out if they were 0.
+    """
+    top = np.max(log_w, axis=axis, keepdims=True)
+    w = np.exp(log_w - np.where(top == -np.inf, 0.0, top))
+    total = w.sum(axis=axis, keepdims=True)
+    share = w / np.where(total == 0.0, 1.0, total)
+    return np.where(share < 1e-3 * np.finfo(share.dtype).eps, 0.0, share)
+
+
+@primitive(log_w=lambda g, log_w, axis: np.expand_dims(g, axis) * normalised_weights(log_w, axis))
+def _log_total(log_w: Array, axis: int) -> Array:
+    return np.logsumexp(log_w, axis=axis)
 
 
 def logsumexp_of_others(log_w: Array) -> Array:

@@ -21,13 +21,43 @@ def _rows(x: Array) -> Array:
     return x if x.ndim == 2 else x.reshape((-1, x.shape[-1]))
 
 
-@primitive(
-    x=lambda g, weight: (
-        g @ weight.T if g.ndim == 2 else (_rows(g) @ weight.T).reshape((*g.shape[:-1], weight.shape[0]))
-    ),
-    weight=lambda g, x: _rows(x).T @ _rows(g),
-    bias=lambda g: _rows(g).sum(axis=0),
-)
+_LARGE = 2**16  # numbers: where products take so long that looking at the cotangent first costs nothing beside them
+
+
+def _live(g: Array, other: Array) -> Array | None:
+    """Which rows of a large cotangent are not 0, where at least a quarter are; None for all of them.
+
+    The importance weights of most samples are 0, and so are their rows: nothing of them need be multiplied out.
+    """
+    if type(g) is not numpy.ndarray or type(other) is not numpy.ndarray or g.size < _LARGE:
+        return None
+    few = g[:, :: max(1, g.shape[1] // 4)]
+    if 4 * numpy.count_nonzero(numpy.any(few, axis=1)) > 3 * len(g):
+        return None
+    live: Array = numpy.flatnonzero(numpy.any(g, axis=1))
+    return live if 4 * len(live) <= 3 * len(g) else None
+
+
+def _back(g: Array, weight: Array) -> Array:
+    """g Wᵀ, the cotangent of x."""
+    rows = _rows(g)
+    live = _live(rows, weight)
+    if live is None:
+        x = rows @ weight.T
+    else:
+        x = numpy.zeros_like(rows, shape=(len(rows), len(weight)))
+        x[live] = rows[live] @ weight.T
+    return x if g.ndim == 2 else x.reshape((*g.shape[:-1], len(weight)))
+
+
+def _across(g: Array, x: Array) -> Array:
+    """xᵀ g, the cotangent of W."""
+    g, x = _rows(g), _rows(x)
+    live = _live(g, x)
+    return x.T @ g if live is None else x[live].T @ g[live]
+
+
+@primitive(x=_back, weight=_across, bias=lambda g: _rows(g).sum(axis=0))
 def linear(x: Array, weight: Array, bias: Array) -> Array:
     """Return x W + b for `x` (…, n_in), `weight` (n_in, n_out), `bias` (n_out,): shape (…, n_out)."""
     y = numpy.matmul(_rows(x), weight)

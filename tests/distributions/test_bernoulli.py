@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import minilvm.numpy as np
-from minilvm.autograd import check_grads, grad
+from minilvm.autograd import check_grads, grad, vjp
 from minilvm.backend import to_numpy
 from minilvm.distributions import Bernoulli, Independent, bernoulli
 from minilvm.distributions.bernoulli import log_likelihood, row_log_likelihood
@@ -264,6 +264,16 @@ def test_rows_in_pieces_are_the_sum_of_their_elements_to_second_order(monkeypatc
     rng = numpy.random.default_rng(0)
     x, a = (rng.random(of_x) < 0.5).astype(float), 3.0 * rng.standard_normal(of_logits)
     assert_same_to_second_order(row_log_likelihood, lambda x, a: np.sum(composite(x, a), axis=-1), [x, a])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_rows_without_weight_are_left_out_and_nothing_changes(share):
+    rng = numpy.random.default_rng(0)
+    x, a = (rng.random((50, 4)) < 0.5).astype(float), rng.standard_normal((2, 50, 4))
+    g = rng.standard_normal((2, 50)) * (rng.random((2, 50)) < share)
+    slope = vjp(lambda a: row_log_likelihood(x, a), a)[1](g)[0]
+    assert_allclose(slope, g[..., None] * (x - special.expit(a)), rtol=1e-12, atol=1e-15)
+    check_grads(lambda g, a: vjp(lambda a: row_log_likelihood(x, a), a)[1](g)[0], [g, a], order=1)
 
 
 def test_rows_keep_the_digits_that_their_elements_have():

@@ -11,6 +11,7 @@ from minilvm import backend, tree
 from minilvm.autograd import check_grads, grad
 from minilvm.distributions import Bernoulli, Categorical, Independent
 from minilvm.estimators import elbo, log_weights, logmeanexp, logsumexp_of_others
+from minilvm.estimators.weights import normalised_weights
 from minilvm.models import BernoulliMixture, LinearGaussian, SigmoidBeliefNetwork, diagonal_normal
 from minilvm.testing import log_weight_arrays, sigmoid_belief_networks
 from tests.testing.helpers import assert_allclose, assert_array_equal
@@ -229,3 +230,25 @@ def test_a_guide_for_latents_of_another_shape_is_refused(xp):
     model, x = model_and_data()
     with pytest.raises(ValueError, match=r"draws of shape \(2,\); expected \(3,\)"):
         log_weights(model, Independent(Bernoulli(logits=xp.zeros(2)), 1), x, 2, rng=0)
+
+
+@given(log_weight_arrays(limit=30.0))
+def test_normalised_weights_sum_to_one_and_are_the_slope_of_logmeanexp_to_second_order(xp, log_w):
+    share = normalised_weights(log_w)
+    assert_allclose(share, np.softmax(log_w, axis=0), rtol=1e-12, atol=1e-18)
+    assert_allclose(share.sum(axis=0), xp.ones(log_w.shape[1]), rtol=1e-14)
+    check_grads(logmeanexp, [0.1 * log_w])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_a_sum_would_not_show_is_zero_and_so_are_all_if_all_are_impossible(xp, dtype):
+    eps = numpy.finfo(dtype).eps
+    log_w = xp.asarray([[0.0, -numpy.inf], [numpy.log(1e-2 * eps), -numpy.inf], [numpy.log(1e-4 * eps), -numpy.inf]])
+    share = normalised_weights(log_w.astype(dtype))
+    assert share.dtype == dtype
+    assert_allclose(share[:, 0], xp.asarray([1.0, 1e-2 * eps, 0.0]), rtol=1e-4)
+    assert_array_equal(share[:, 1], 0.0)
+    for datum in (0, 1):
+        slope = grad(lambda log_w, datum=datum: logmeanexp(log_w)[datum])(log_w.astype(dtype))
+        assert_array_equal(slope[2:], 0.0)
+        assert_array_equal(slope[:, 1], 0.0)

@@ -1,3 +1,4 @@
+import importlib
 import pickle
 
 import numpy
@@ -7,10 +8,11 @@ from hypothesis import strategies as st
 
 import minilvm.numpy as np
 from minilvm import backend, tree
-from minilvm.autograd import check_grads, grad
+from minilvm.autograd import check_grads, grad, vjp
 from minilvm.nn import MLP, Linear, linear
 from tests.testing.helpers import assert_allclose
 
+linear_module = importlib.import_module("minilvm.nn.linear")  # by that name the package has the function
 shapes = st.lists(st.integers(1, 3), min_size=0, max_size=2).map(tuple)
 
 
@@ -27,6 +29,32 @@ def test_the_fused_layer_is_its_composite_to_second_order(xp, batch, n_in, n_out
         fused, plain = (grad(lambda *a, f=f: np.sum(np.tanh(f(*a)) ** 2), i)(*args) for f in (linear, composite))
         assert_allclose(fused, plain, rtol=1e-9, atol=1e-12)
     check_grads(linear, args)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.74, 0.76, 1.0])
+def test_rows_of_zero_are_left_out_of_the_products_and_nothing_changes(monkeypatch, share):
+    """As they are behind a sample whose importance weight is 0."""
+    monkeypatch.setattr(linear_module, "_LARGE", 1)
+    rng = numpy.random.default_rng(0)
+    x, weight, bias = rng.standard_normal((2, 50, 3)), rng.standard_normal((3, 6)), rng.standard_normal(6)
+    g = rng.standard_normal((2, 50, 6)) * (rng.permutation(100).reshape(2, 50, 1) < 100 * share)
+    g[0, 0] = [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]  # not all of a row may be looked at first
+    _, pullback = vjp(linear, x, weight, bias)
+    for found, expected in zip(pullback(g), vjp(composite, x, weight, bias)[1](g), strict=True):
+        assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+    live = linear_module._live(g.reshape(100, 6), weight)
+    assert (live is None) == (share > 0.75)
+    check_grads(lambda x, weight: (linear(x, weight, bias) * g).sum(), [x, weight], order=2)
+
+
+def test_rows_that_are_not_zero_cannot_be_left_out(monkeypatch):
+    """The twin: rows picked by their first element alone."""
+    monkeypatch.setattr(linear_module, "_live", lambda g, other: numpy.flatnonzero(g[:, 0]))
+    x, weight, bias = numpy.ones((2, 3)), numpy.ones((3, 2)), numpy.zeros(2)
+    g = numpy.array([[0.0, 1.0], [1.0, 0.0]])
+    _, pullback = vjp(linear, x, weight, bias)
+    with pytest.raises(AssertionError):
+        assert_allclose(pullback(g)[0], g @ weight.T, rtol=1e-12)
 
 
 def test_check_grads_would_catch_a_transposed_weight_rule():
