@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -201,6 +201,7 @@ def assert_shapes(law, sample, batch, event, lacks=""):
 
 
 @each_law
+@settings(max_examples=settings().max_examples // 4)  # for each of many laws, on each library
 @given(sample=shapes, batch=shapes)
 def test_shapes(xp, name, sample, batch):
     law, row = make(name, batch, xp), LAWS[name]
