@@ -152,7 +152,7 @@ def times_log(p: Array, log_q: Array) -> Array:
 
 def _log_rule(g: Array, p: Array) -> Array:
     """g / p, and 0 where nothing depends on log p: 0/0 would spread NaN from an event that nobody asked about."""
-    with numpy.errstate(divide="ignore"):
+    with numpy.errstate(divide="ignore", over="ignore"):  # the slope of log at 0 is ∞, and near it may be too great
         return g / numpy.where((g == 0) & (p == 0), 1.0, p)
 
 

@@ -86,6 +86,11 @@ def test_an_impossible_event_spreads_no_nan():
         assert numpy.isnan(grad(lambda p: np.log(p)[1:].sum())(p)[0])
 
 
+def test_a_slope_too_great_for_its_precision_is_infinite_without_a_warning():
+    least = numpy.array([1e-45, 0.5], "float32")
+    assert_array_equal(grad(lambda p: log_probability(p).sum())(least), [numpy.inf, 2.0])
+
+
 def test_what_cannot_happen_weighs_nothing():
     p, log_q = numpy.array([0.0, 0.5, 1.0]), numpy.array([-numpy.inf, -numpy.inf, 0.0])
     assert_array_equal(times_log(p, log_q), [0.0, -numpy.inf, 0.0])
