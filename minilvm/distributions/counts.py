@@ -11,29 +11,33 @@ the size of the answer (Loader, *Fast and Accurate Computation of Binomial Proba
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy
 
-from minilvm.backend import Array, scipy_namespace
+from minilvm.backend import Array, namespace
 from minilvm.distributions.parameters import Constraint
 
 count = Constraint("a whole number, 0 or more", lambda x: numpy.isfinite(x) & (x >= 0) & (numpy.floor(x) == x))
 
 
-def stirling_remainder(x: Array) -> Array:
-    """Return s(x) = log x! − x log x + x, for x ≥ 0; s(0) = 0.
+TABULATED: Final = tuple(math.lgamma(x + 1.0) - (x * math.log(x) if x else 0.0) + x for x in range(16))
 
-    From 16 on by Stirling's series, whose next term is below 1e-14. For plain arrays: it has no derivative.
+
+def stirling_remainder(x: Array) -> Array:
+    """Return s(x) = log x! − x log x + x, for counts x; s(0) = 0.
+
+    From a table, and from 16 on by Stirling's series, whose next term is below 1e-14. For plain arrays: it has no
+    derivative.
     """
-    small = x < 16
-    few = numpy.where(small, x, 1.0)
-    many = numpy.where(small, 16.0, x)
-    log_few = numpy.log(numpy.where(few > 0, few, 1.0))
+    few = len(TABULATED)
+    table = namespace(x).asarray(TABULATED, dtype=x.dtype)
+    many = numpy.maximum(x, few)
     r = numpy.square(1.0 / many)
     series = (1.0 / 12.0 - r * (1.0 / 360.0 - r * (1.0 / 1260.0 - r / 1680.0))) / many
     return numpy.where(
-        small,
-        scipy_namespace("special", x).gammaln(few + 1.0) - few * log_few + few,
+        x < few,
+        table[numpy.minimum(x, few - 1).astype(int)],
         0.5 * numpy.log(2.0 * math.pi * many) + series,
     )
 
