@@ -20,7 +20,6 @@ from minilvm.distributions.parameters import Constraint
 
 count = Constraint("a whole number, 0 or more", lambda x: numpy.isfinite(x) & (x >= 0) & (numpy.floor(x) == x))
 
-
 TABULATED: Final = tuple(math.lgamma(x + 1.0) - (x * math.log(x) if x else 0.0) + x for x in range(16))
 
 
@@ -30,16 +29,13 @@ def stirling_remainder(x: Array) -> Array:
     From a table, and from 16 on by Stirling's series, whose next term is below 1e-14. For plain arrays: it has no
     derivative.
     """
-    few = len(TABULATED)
+    few = x < 16
     table = namespace(x).asarray(TABULATED, dtype=x.dtype)
-    many = numpy.maximum(x, few)
+    many = numpy.where(few, 16.0, x)
     r = numpy.square(1.0 / many)
     series = (1.0 / 12.0 - r * (1.0 / 360.0 - r * (1.0 / 1260.0 - r / 1680.0))) / many
-    return numpy.where(
-        x < few,
-        table[numpy.minimum(x, few - 1).astype(int)],
-        0.5 * numpy.log(2.0 * math.pi * many) + series,
-    )
+    small = table[numpy.where(few, x, 0.0).astype(int)]
+    return numpy.where(few, small, 0.5 * numpy.log(2.0 * math.pi * many) + series)
 
 
 def deviance(x: Array, m: Array, log_m: Array) -> Array:
