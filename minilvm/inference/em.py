@@ -18,7 +18,9 @@ from tqdm import tqdm
 import minilvm.numpy as np
 from minilvm.backend import Array
 from minilvm.distributions.parameters import times_log
-from minilvm.inference.passes import Data, EMModel, check_arguments, em_pass, total_weight
+from minilvm.inference.passes import EMModel, summing
+from minilvm.inference.shards import Data
+from minilvm.inference.workers import WorkerLostError
 from minilvm.models.base import CollapsedComponentError
 
 Model = TypeVar("Model", bound=EMModel)
@@ -88,24 +90,23 @@ def fit_em(
         The data are not a finite (N, D) table to match the model, `max_iter` < 0, a datum is impossible, or a component
         has collapsed (a `CollapsedComponentError`, which says what was found before).
     """
-    check_arguments(model, x, sample_weight)
     if max_iter < 0:
         raise ValueError(f"max_iter is {max_iter}; expected at least 0")
-    least = tol * total_weight(model, x, sample_weight)
     bounds: list[float] = []
-    for step in tqdm(range(max_iter + 1), desc="EM", disable=not progress):
-        log_likelihood, statistics = em_pass(model, x, sample_weight=sample_weight, executor=executor)
-        bounds.append(log_likelihood + _log_parameter_prior(model))
-        if callback is not None:
-            callback(step, model, bounds[-1])
-        converged = step > 0 and abs(bounds[-1] - bounds[-2]) < least
-        if converged or step == max_iter:
-            break
-        try:
-            model = model.m_step(statistics)
-        except CollapsedComponentError as error:
-            error.result = EMResult(model, bounds, converged=False, n_passes=len(bounds))
-            raise
+    try:
+        with summing(model, x, sample_weight, executor) as sum_over:
+            for step in tqdm(range(max_iter + 1), desc="EM", disable=not progress):
+                found = sum_over(model)
+                bounds.append(found.log_likelihood + _log_parameter_prior(model))
+                if callback is not None:
+                    callback(step, model, bounds[-1])
+                converged = step > 0 and abs(bounds[-1] - bounds[-2]) < tol * found.weight
+                if converged or step == max_iter:
+                    break
+                model = model.m_step(found.statistics)
+    except (CollapsedComponentError, WorkerLostError) as error:
+        error.result = EMResult(model, bounds, converged=False, n_passes=len(bounds))
+        raise
     return EMResult(model, bounds, converged, len(bounds))
 
 

@@ -1,36 +1,30 @@
-"""One pass of EM over the data: the E-step, and the sums that the M-step needs, a chunk at a time.
-
-Statistics add up, so chunks, threads, processes and machines share the work: each sums what it is given, and the sums
-are added in one fixed order, whoever made them. The answer has the same bits on one core and on a hundred.
-"""
+"""One pass of EM over the data: the E-step, and the sums that the M-step needs, a chunk at a time."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import numpy
 
 import minilvm.numpy as np
 from minilvm import backend
 from minilvm.backend import Array
+from minilvm.inference.shards import Data, Shard, slices
+from minilvm.inference.workers import spread
 from minilvm.models.base import check_data
+from minilvm.models.kernels import Kernel, TableKernel
 from minilvm.tape import stop_gradient
-
-Sums: TypeAlias = Callable[[Array], Any]
-Kernel: TypeAlias = Callable[[Array], tuple[Array, Sums]]
-Data: TypeAlias = Any  # an array (N, D), or an iterable of chunks (n, D), or of pairs (chunk, weights)
-
-CHUNK = 4096  # points: a table (C, 4096) stays in cache
-SHARDS = 64  # at most; what one worker sums at least
 
 
 class EMModel(Protocol):
     """A mixture whose M-step has a closed form in sufficient statistics that add up over the data.
 
-    It may also have `log_parameter_prior()`, which is then maximised too, and a `kernel()` faster than `kernel_of`.
+    It may also have `log_parameter_prior()`, which is then maximised too, and a `kernel()` faster than `TableKernel`.
     """
 
     def component_log_joint(self, x: Array) -> Array:
@@ -43,18 +37,6 @@ class EMModel(Protocol):
         """The model of largest expected log joint."""
 
 
-def kernel_of(model: Any, *, precise: bool = False) -> Kernel:
-    """Return the model's own kernel, or the same made of its log joint and its statistics.
-
-    A kernel is a function of a chunk x (n, D). It returns log p(x_n, z = c), of shape (C, n), and a function from
-    responsibilities (C, n) to the chunk's statistics, which shares its work.
-    """
-    if hasattr(model, "kernel"):
-        kernel: Kernel = model.kernel(precise=precise)
-        return kernel
-    return lambda x: (model.component_log_joint(x).T, lambda r: model.statistics(x, r.T))
-
-
 def e_step(model: EMModel, x: Array) -> tuple[Array, Array]:
     """Return the responsibilities p(z = c | x_n), shape (N, C), and log p(x_n), shape (N,).
 
@@ -63,7 +45,7 @@ def e_step(model: EMModel, x: Array) -> tuple[Array, Array]:
     ValueError
         A datum is impossible: p(x_n) is 0, or too small to have a logarithm, and Bayes' rule divides by it.
     """
-    tables = [_e_step(model, x[rows], rows.start) for rows in _slices(len(x), CHUNK)]
+    tables = [_e_step(model, x[rows], rows.start) for rows in slices(len(x), Kernel.chunk)]
     responsibilities, log_marginal = zip(*tables, strict=True)
     return np.concatenate(responsibilities), np.concatenate(log_marginal)
 
@@ -90,94 +72,96 @@ def em_pass(
     sample_weight
         w, of shape (N,), at least 0: as if each point were there so many times. 1 by default.
     executor
-        Of `concurrent.futures`, or one like it, whose workers sum shards of the data.
+        Of `concurrent.futures`, or one like it such as Dask's, whose workers sum shards of the data; None for threads.
 
     Raises
     ------
     ValueError
         The data are not a finite table to match the model, or a datum is impossible.
     """
-    total, statistics = 0.0, None
-    for part, of_part in _map(executor, _sum_shard, model, _shards(model, x, sample_weight)):
-        total += part
-        statistics = of_part if statistics is None else statistics + of_part
-    if statistics is None:
+    with summing(model, x, sample_weight, executor) as sum_over:
+        found = sum_over(model)
+    return found.log_likelihood, found.statistics
+
+
+class Pass(NamedTuple):
+    """What a pass over the data, or over a part of them, has summed."""
+
+    log_likelihood: float  # Σ_n w_n log p(x_n)
+    weight: float  #         Σ_n w_n
+    statistics: Any
+
+
+@contextlib.contextmanager
+def summing(
+    model: Any, x: Data, sample_weight: Array | None, executor: Executor | None
+) -> Iterator[Callable[[Any], Pass]]:
+    """Give a function from a model like `model` to a pass over the data, which are checked and laid out just once."""
+    _check_arguments(model, x, sample_weight)
+    kernel = _kernel_of(model)
+    with spread(x, sample_weight, executor, least=kernel.chunk, check=kernel.check) as over_shards:
+
+        def total(kernel: Kernel) -> Pass:
+            summed = _total(over_shards(functools.partial(_sum_shard, kernel)))
+            return summed._replace(statistics=kernel.statistics(summed.statistics))
+
+        def sum_over(model: Any) -> Pass:
+            kernel = _kernel_of(model)
+            found = total(kernel)
+            again = kernel.again(found.statistics)
+            return found if again is None else total(again)
+
+        yield sum_over
+
+
+def _kernel_of(model: Any) -> Kernel:
+    return model.kernel() if hasattr(model, "kernel") else TableKernel(model)
+
+
+def _total(parts: Iterable[Pass]) -> Pass:
+    """The sum, from the first to the last."""
+    log_likelihood, weight, sums = 0.0, 0.0, None
+    for part in parts:
+        log_likelihood += part.log_likelihood
+        weight += part.weight
+        sums = part.statistics if sums is None else sums + part.statistics
+    if sums is None:
         raise ValueError("x has no chunks; expected at least one point of at least one feature")
-    return total, statistics
+    return Pass(log_likelihood, weight, sums)
 
 
-def check_arguments(model: Any, x: Data, sample_weight: Array | None) -> None:
-    """Refuse an array, or weights, that no pass could read; chunks are looked at as they come."""
-    if hasattr(x, "shape") or isinstance(x, str):
-        _check_data(model, x)
-    if sample_weight is None:
-        return
-    if not hasattr(x, "shape"):
-        raise TypeError("x comes in chunks; give their weights with them, as pairs (chunk, weights)")
-    if sample_weight.shape != (len(x),):
-        raise ValueError(f"sample_weight has shape {sample_weight.shape}; expected ({len(x)},) to match x")
-    if not bool((numpy.isfinite(sample_weight) & (sample_weight >= 0)).all()):
-        raise ValueError("sample_weight must be finite and at least 0")
-
-
-def total_weight(model: Any, x: Data, sample_weight: Array | None) -> float:
-    """Return Σ_n w_n."""
-    return sum(float(len(chunk) if w is None else w.sum()) for chunk, w, _ in _shards(model, x, sample_weight))
-
-
-Shard: TypeAlias = tuple[Array, Array | None, int]  # points, their weights, the index of the first
-
-
-def _shards(model: Any, x: Data, sample_weight: Array | None) -> Iterator[Shard]:
-    """The data in parts whose bounds depend on nothing but their number."""
-    if hasattr(x, "shape"):
-        chunks = max(1, math.ceil(len(x) / CHUNK / SHARDS))
-        for rows in _slices(len(x), chunks * CHUNK):
-            yield x[rows], None if sample_weight is None else sample_weight[rows], rows.start
-        return
-    if iter(x) is x:
-        raise TypeError(
-            f"x is a {type(x).__name__}, which can be read once; EM reads the data at each step: give a list of "
-            "chunks, or an object whose __iter__ begins again"
+def _sum_shard(kernel: Kernel, shard: Shard) -> Pass:
+    x, weight, n = shard.x, shard.weight, len(shard.x)
+    with numpy.errstate(over="ignore", invalid="ignore"):  # what is not finite is found, and named
+        return _total(
+            _sum_chunk(kernel, x[rows], None if weight is None else weight[rows], shard.start + rows.start)
+            for rows in slices(n, math.ceil(n / math.ceil(n / kernel.chunk)))
         )
-    for chunk in x:
-        points, weight = chunk if isinstance(chunk, tuple) else (chunk, None)
-        _check_data(model, points)
-        yield points, weight, 0
 
 
-def _map(executor: Executor | None, f: Callable[..., Any], model: Any, shards: Iterable[Shard]) -> Iterator[Any]:
-    if executor is None:
-        return (f(model, *shard) for shard in shards)
-    return (future.result() for future in [executor.submit(f, model, *shard) for shard in shards])
-
-
-def _sum_shard(model: Any, x: Array, weight: Array | None, start: int) -> tuple[float, Any]:
-    kernel = kernel_of(model)
-    floor = getattr(kernel, "floor", -numpy.inf)
-    total, statistics = 0.0, None
-    with numpy.errstate(over="ignore", invalid="ignore"):  # `_bayes` finds what is not finite
-        for rows in _slices(len(x), CHUNK):
-            log_joint, sums = kernel(x[rows])
-            r, log_marginal = _bayes(model, log_joint, x[rows], start + rows.start, floor)
-            if weight is not None:
-                r, log_marginal = r * weight[rows], log_marginal * weight[rows]
-            total += float(log_marginal.sum())
-            statistics = sums(r) if statistics is None else statistics + sums(r)
-    return total, statistics
-
-
-def _bayes(model: Any, log_joint: Array, x: Array, start: int, floor: float = -numpy.inf) -> tuple[Array, Array]:
-    """Bayes' rule: p(c | x_n) of shape (C, n), and log p(x_n). `x` begins with datum number `start`."""
-    top = log_joint.max(axis=0)
-    r = numpy.exp(numpy.maximum(log_joint - top, floor))
-    total = r.sum(axis=0)
-    log_marginal = top + numpy.log(total)
-    if not bool(numpy.isfinite(log_marginal.sum())):
-        _check_data(model, x)
+def _sum_chunk(kernel: Kernel, x: Array, weight: Array | None, start: int) -> Pass:
+    log_joint, sums = kernel(x)
+    r, log_marginal = _bayes(log_joint, kernel.floor)
+    log_likelihood = float(log_marginal.sum() if weight is None else log_marginal @ weight)
+    if not math.isfinite(log_likelihood):
+        kernel.check(x)
         _require_possible(log_marginal, start)
-    r /= total
-    return r, log_marginal
+    if weight is None:
+        return Pass(log_likelihood, float(len(x)), sums(r))
+    r *= weight
+    return Pass(log_likelihood, float(weight.sum()), sums(r))
+
+
+def _bayes(log_joint: Array, floor: float) -> tuple[Array, Array]:
+    """Bayes' rule: from log p(x_n, c), of shape (C, n), to p(c | x_n) and log p(x_n)."""
+    top = log_joint.max(axis=0)
+    if floor > -math.inf:
+        log_joint = numpy.maximum(log_joint, top + floor)
+    r = numpy.exp(log_joint - top)
+    total = r.sum(axis=0)
+    r *= 1.0 / total
+    top += numpy.log(total)
+    return r, top
 
 
 def _require_possible(log_marginal: Array, start: int) -> None:
@@ -189,9 +173,17 @@ def _require_possible(log_marginal: Array, start: int) -> None:
         )
 
 
-def _check_data(model: Any, x: Array) -> None:
-    getattr(model, "check_data", check_data)(x)
-
-
-def _slices(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+def _check_arguments(model: Any, x: Data, sample_weight: Array | None) -> None:
+    """Refuse an array, or weights, that no pass could read; chunks are looked at as they come."""
+    if hasattr(x, "shape") or isinstance(x, str):
+        (model.check_data if hasattr(model, "check_data") else check_data)(x)
+    if sample_weight is None:
+        return
+    if not hasattr(x, "shape"):
+        raise TypeError("x comes in chunks; give their weights with them, as pairs (chunk, weights)")
+    if sample_weight.shape != (len(x),):
+        raise ValueError(f"sample_weight has shape {sample_weight.shape}; expected ({len(x)},) to match x")
+    if not bool((numpy.isfinite(sample_weight) & (sample_weight >= 0)).all()):
+        raise ValueError("sample_weight must be finite and at least 0")
+    if not bool((sample_weight > 0).any()):
+        raise ValueError("sample_weight is 0 for every point; expected some data")

@@ -31,6 +31,10 @@ class CovarianceType(abc.ABC):
         """Return the second moment of one point in each component: of d with itself, or of a with b."""
 
     @abc.abstractmethod
+    def moment(self, a: Array, b: Array) -> Array:
+        """Return the same, summed over points: of a and b (C, D, N)."""
+
+    @abc.abstractmethod
     def mass(self, counts: Array, D: int) -> Array:
         """Return how many squared deviations each parameter averages."""
 
@@ -62,6 +66,11 @@ class CovarianceType(abc.ABC):
         """Return Σ + amount · I."""
         return covariances + amount
 
+    def half_log_det(self, factors: Array, D: int) -> Array:
+        """Return ½ log |Σ_c|, which broadcasts to (C,)."""
+        del D
+        return np.log(self.variances(factors)).sum(axis=-1)
+
     def log_determinants(self, covariances: Array) -> Array:
         """Return the logarithm of each determinant; of each variance."""
         return np.log(covariances)
@@ -70,8 +79,9 @@ class CovarianceType(abc.ABC):
         """Return Σ_c tr(Σ_c⁻¹ S_c) for a second moment S."""
         return (second / covariances).sum()
 
-    def are_sound(self, covariances: Array, rounding: Array) -> Array:
+    def are_sound(self, covariances: Array, factors: Array, rounding: Array) -> Array:
         """Return whether the variances are above `rounding` and, of matrices, no feature a combination of others."""
+        del factors
         sound = covariances > rounding
         return sound.all(axis=1) if sound.ndim == 2 else sound
 
@@ -89,7 +99,7 @@ class _Matrices(CovarianceType):
         return np.linalg.cholesky(covariances)
 
     def variances(self, covariances: Array) -> Array:
-        return np.diagonal(covariances, axis1=-2, axis2=-1)
+        return numpy.diagonal(covariances, axis1=-2, axis2=-1)
 
     def add_to_diagonal(self, covariances: Array, amount: float) -> Array:
         return covariances + amount * namespace(covariances).eye(covariances.shape[-1], dtype=covariances.dtype)
@@ -100,15 +110,10 @@ class _Matrices(CovarianceType):
     def inner(self, covariances: Array, second: Array) -> Array:
         return np.trace(np.linalg.solve(covariances, second), axis1=-2, axis2=-1).sum()
 
-    def are_sound(self, covariances: Array, rounding: Array) -> Array:
+    def are_sound(self, covariances: Array, factors: Array, rounding: Array) -> Array:
         variances = self.variances(covariances)
-        try:
-            pivots = np.square(self.variances(self.factor(covariances)))  # what earlier features leave unexplained
-        except numpy.linalg.LinAlgError:
-            if covariances.ndim == 2:
-                return np.zeros_like(variances, dtype=bool).any()
-            return np.stack([self.are_sound(*each) for each in zip(covariances, rounding, strict=True)])
-        definite = pivots > 16.0 * np.finfo(variances.dtype).eps * variances
+        pivots = numpy.square(self.variances(factors))  # of each variance, what earlier features leave unexplained
+        definite = pivots > 16.0 * numpy.finfo(variances.dtype).eps * variances
         return ((variances > rounding) & definite).all(axis=-1)
 
 
@@ -117,6 +122,9 @@ class _Full(_Matrices):
 
     def pair(self, a: Array, b: Array) -> Array:
         return a[:, :, None] * b[:, None, :]
+
+    def moment(self, a: Array, b: Array) -> Array:
+        return a @ np.swapaxes(b, 1, 2)
 
     def mass(self, counts: Array, D: int) -> Array:
         del D
@@ -128,6 +136,9 @@ class _Tied(_Matrices):
 
     def pair(self, a: Array, b: Array) -> Array:
         return a.T @ b
+
+    def moment(self, a: Array, b: Array) -> Array:
+        return (a @ np.swapaxes(b, 1, 2)).sum(axis=0)
 
     def mass(self, counts: Array, D: int) -> Array:
         del D
@@ -148,6 +159,9 @@ class _Diagonal(CovarianceType):
     def pair(self, a: Array, b: Array) -> Array:
         return a * b
 
+    def moment(self, a: Array, b: Array) -> Array:
+        return (a * b).sum(axis=2)
+
     def mass(self, counts: Array, D: int) -> Array:
         del D
         return counts[:, None]
@@ -165,6 +179,9 @@ class _Spherical(CovarianceType):
     def pair(self, a: Array, b: Array) -> Array:
         return (a * b).sum(axis=1)
 
+    def moment(self, a: Array, b: Array) -> Array:
+        return (a * b).sum(axis=(1, 2))
+
     def mass(self, counts: Array, D: int) -> Array:
         return D * counts
 
@@ -173,6 +190,9 @@ class _Spherical(CovarianceType):
 
     def from_full(self, covariance: Array) -> Array:
         return np.diagonal(covariance).mean()
+
+    def half_log_det(self, factors: Array, D: int) -> Array:
+        return D * np.log(factors)
 
 
 COVARIANCE_TYPES: Final[dict[str, CovarianceType]] = {

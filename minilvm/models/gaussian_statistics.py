@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import minilvm.numpy as np
 from minilvm import tree
 from minilvm.backend import Array
 from minilvm.models.covariances import COVARIANCE_TYPES
+
+
+class Moments(NamedTuple):
+    """Counts and moments in the coordinates, and the form, that suit a kernel; they add up."""
+
+    counts: Array
+    first: Array
+    second: Array
+
+    def __add__(self, other: Moments) -> Moments:  # type: ignore[override]  # of tuples, + is concatenation
+        return Moments(self.counts + other.counts, self.first + other.first, self.second + other.second)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +36,14 @@ class GaussianStatistics:
     second: Array  #   as models/covariances.py says: full (C, D, D) Σ_n γ_nc d_nc d_ncᵀ, tied its sum over c, …
     centres: Array  #  (C, D)
     covariance_type: str = tree.static(default="full")
+
+    @classmethod
+    def of(cls, x: Array, responsibilities: Array, centres: Array, covariance_type: str) -> GaussianStatistics:
+        """Return the statistics of points (N, D), shared among the components by `responsibilities` (N, C)."""
+        deviations = x.T - centres[:, :, None]  # (C, D, N)
+        weighted = responsibilities.T[:, None, :] * deviations
+        second = COVARIANCE_TYPES[covariance_type].moment(weighted, deviations)
+        return cls(responsibilities.sum(axis=0), weighted.sum(axis=2), second, centres, covariance_type)
 
     def around(self, centres: Array) -> GaussianStatistics:
         """Return the same statistics about other centres, by d + s for d with s = old − new centre."""
@@ -60,7 +81,13 @@ class GaussianStatistics:
             scale * self.counts, scale * self.first, scale * self.second, self.centres, self.covariance_type
         )
 
+    @property
+    def means(self) -> Array:
+        """The weighted means of the points, x̄_c."""
+        return self.centres + self.first / self.counts[:, None]
+
+    @functools.cached_property
     def scatter(self) -> Array:
-        """Return the second moment about the components' own new means, Σ_n γ_nc (x_n − x̄_c)(x_n − x̄_c)ᵀ."""
+        """The second moment about those means, Σ_n γ_nc (x_n − x̄_c)(x_n − x̄_c)ᵀ."""
         shifted = self.first / np.sqrt(self.counts)[:, None]
         return self.second - COVARIANCE_TYPES[self.covariance_type].pair(shifted, shifted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -17,8 +18,9 @@ from minilvm.distributions.normal import HALF_LOG_TWO_PI
 from minilvm.models.base import CollapsedComponentError, Mixture, check_data, check_n_components
 from minilvm.models.conjugate_prior import ConjugatePrior
 from minilvm.models.covariances import COVARIANCE_TYPES, CovarianceType
-from minilvm.models.gaussian_kernels import WhitenedKernel
+from minilvm.models.gaussian_kernels import gaussian_kernel
 from minilvm.models.gaussian_statistics import GaussianStatistics
+from minilvm.models.kernels import Kernel
 
 NO_POINTS = 1e-150  # a share of the data that is none: log responsibilities are floored at −500 (e⁻⁵⁰⁰ = 7e-218)
 
@@ -74,7 +76,7 @@ class MixtureOfGaussians(Mixture):
         if bool((np.diag(covariance) == 0).any()):
             column = int(backend.to_numpy(np.diag(covariance)).argmin())
             raise ValueError(f"x[:, {column}] is constant, so no covariance fits it: drop the column")
-        if not bool(_is_definite(covariance)):
+        if not bool(_least_eigenvalues(covariance) > 16.0 * np.finfo(covariance.dtype).eps):
             raise ValueError("the columns of x are linearly dependent, so no covariance fits them: drop one")
         scaled = centred / np.sqrt(np.diag(covariance))
         chosen = [int(generator.integers(0, len(x)))]
@@ -135,17 +137,11 @@ class MixtureOfGaussians(Mixture):
         self.check_data(x)
         return self.prior.logits + self._kind.law(self.means, self.covariances).log_prob(x[:, None, :])
 
-    def kernel(self, *, precise: bool = False) -> WhitenedKernel:
-        """Return the table above, and what follows from it, as arithmetic on chunks (models/gaussian_kernels.py)."""
-        del precise
+    def kernel(self) -> Kernel:
+        """Return the table above as arithmetic on chunks (models/gaussian_kernels.py)."""
         D = self.means.shape[1]
-        half_log_det = 0.5 * self._kind.log_determinants(self.covariances)
-        if self.covariance_type == "diag":
-            half_log_det = half_log_det.sum(axis=1)
-        if self.covariance_type == "spherical":
-            half_log_det = D * half_log_det
-        log_constants = np.log(self.weights) - half_log_det - D * HALF_LOG_TWO_PI
-        return WhitenedKernel(log_constants, self.means, self.factors, self.covariance_type)
+        log_constants = np.log(self.weights) - self._kind.half_log_det(self.factors, D) - D * HALF_LOG_TWO_PI
+        return gaussian_kernel(log_constants, self.means, self.factors, self.covariance_type, weights=self.weights)
 
     def log_parameter_prior(self) -> Array:
         """log p(θ), up to a constant; 0 without a prior."""
@@ -155,8 +151,9 @@ class MixtureOfGaussians(Mixture):
 
     def statistics(self, x: Array, responsibilities: Array) -> GaussianStatistics:
         """Sum the data's moments, each point shared among the components by its `responsibilities` (N, C)."""
-        _, sums = self.kernel(precise=True)(x)
-        return sums(responsibilities.T)
+        rows = (slice(start, start + Kernel.chunk) for start in range(0, len(x), Kernel.chunk))
+        parts = (GaussianStatistics.of(x[n], responsibilities[n], self.means, self.covariance_type) for n in rows)
+        return functools.reduce(operator.add, parts)
 
     def m_step(self, statistics: GaussianStatistics) -> Self:
         """Return the maximiser of the expected log joint, Σ_nc γ_nc log π_c N(x_n; μ_c, Σ_c) (docs/notes.md, 4.4).
@@ -177,23 +174,31 @@ class MixtureOfGaussians(Mixture):
             mass = mass + prior.mass(self.covariance_type, *statistics.centres.shape)
             weights = weights + (prior.concentration - 1.0)
             alive = alive | (prior.mean_precision > 0.0)
-        with numpy.errstate(divide="ignore", invalid="ignore"):
-            means = statistics.centres + statistics.first / statistics.counts[:, None]
-            covariances = statistics.scatter() / mass
-            rounding = 16.0 * np.finfo(covariances.dtype).eps * kind.variances(statistics.second / mass)
-        if self.reg_covar:
-            covariances = kind.add_to_diagonal(covariances, self.reg_covar)
-        fitted = dataclasses.replace(
-            self,
-            weights=(weights / weights.sum()).astype(self.weights.dtype, copy=False),
-            means=means.astype(self.means.dtype, copy=False),
-            covariances=covariances.astype(self.covariances.dtype, copy=False),
-        )
-        with numpy.errstate(invalid="ignore"):
-            sound = backend.to_numpy(alive & kind.are_sound(covariances, rounding))
-        if not sound.all():
-            raise _collapse(sound, counts)
+        with numpy.errstate(divide="ignore", invalid="ignore"):  # nothing is left of a component without points
+            means = statistics.means
+            covariances = statistics.scatter / mass
+            if self.reg_covar:
+                covariances = kind.add_to_diagonal(covariances, self.reg_covar)
+            fitted = dataclasses.replace(
+                self,
+                weights=(weights / weights.sum()).astype(self.weights.dtype, copy=False),
+                means=means.astype(self.means.dtype, copy=False),
+                covariances=covariances.astype(self.covariances.dtype, copy=False),
+            )
+            largest = kind.variances(statistics.second / mass)
+            sound = alive & _are_sound(fitted, rounding=16.0 * numpy.finfo(self.covariances.dtype).eps * largest)
+        if not bool(sound.all()):
+            raise _collapse(backend.to_numpy(sound), counts)
         return fitted
+
+
+def _are_sound(model: MixtureOfGaussians, rounding: Array) -> Array:
+    """Whether each component's covariance, or the one that they share, has a density."""
+    try:
+        return COVARIANCE_TYPES[model.covariance_type].are_sound(model.covariances, model.factors, rounding)
+    except numpy.linalg.LinAlgError:  # of one; which is it?
+        least = _least_eigenvalues(model.covariances)
+        return least > numpy.maximum(16.0 * np.finfo(least.dtype).eps, least.min())
 
 
 def _collapse(sound: Any, counts: Array) -> CollapsedComponentError:
@@ -207,11 +212,11 @@ def _collapse(sound: Any, counts: Array) -> CollapsedComponentError:
     )
 
 
-def _is_definite(covariances: Array) -> Array:
-    """Whether the correlations (…, D, D) have an eigenvalue above rounding: the scales of the features have no say."""
+def _least_eigenvalues(covariances: Array) -> Array:
+    """The least eigenvalue of the correlations (…, D, D), which know no scales of features; −1 where there are none."""
     with numpy.errstate(divide="ignore", invalid="ignore"):
         deviations = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
         correlations = covariances / (deviations[..., :, None] * deviations[..., None, :])
     finite = np.isfinite(correlations).all(axis=(-2, -1))
-    smallest = np.linalg.eigvalsh(np.where(finite[..., None, None], correlations, 0.0))[..., 0]
-    return finite & (smallest > 16.0 * np.finfo(correlations.dtype).eps)
+    least = np.linalg.eigvalsh(np.where(finite[..., None, None], correlations, 0.0))[..., 0]
+    return np.where(finite, least, -1.0)

@@ -5,6 +5,7 @@ All shrink towards one state, one datum, and zeros. They draw arrays of the acti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
@@ -14,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 import minilvm.numpy as np
 from minilvm import backend
 from minilvm.models import LinearGaussian, MixtureOfGaussians, SigmoidBeliefNetwork
+from minilvm.models.covariances import COVARIANCE_TYPES
 
 
 def reals(limit: float) -> st.SearchStrategy[float]:
@@ -50,15 +52,21 @@ def sigmoid_belief_networks(draw: Any, max_latents: int = 3, max_features: int =
 
 
 @st.composite
-def gaussian_mixtures(draw: Any, max_components: int = 3, max_features: int = 3) -> MixtureOfGaussians:
-    """Mixtures with weights of at least 1/(10 C) and covariances A Aᵀ + I/10."""
+def gaussian_mixtures(
+    draw: Any, max_components: int = 3, max_features: int = 3, covariance_types: Sequence[str] = tuple(COVARIANCE_TYPES)
+) -> MixtureOfGaussians:
+    """Mixtures with weights of at least 1/(10 C) and covariances A Aᵀ + I/10, or what their type leaves of those."""
     n_components, n_features = draw(st.integers(1, max_components)), draw(st.integers(1, max_features))
     weights = draw(hnp.arrays(numpy.float64, n_components, elements=st.floats(0.1, 1.0)).map(backend.asarray))
     factors = draw(arrays((n_components, n_features, n_features), 2.0))
+    covariances = factors @ factors.swapaxes(1, 2) + 0.1 * np.eye(n_features)
+    covariance_type = draw(st.sampled_from(list(covariance_types)))
+    of_type = [COVARIANCE_TYPES[covariance_type].from_full(covariance) for covariance in covariances]
     return MixtureOfGaussians(
         weights / weights.sum(),
         draw(arrays((n_components, n_features), 5.0)),
-        factors @ factors.swapaxes(1, 2) + 0.1 * np.eye(n_features),
+        of_type[0] if covariance_type == "tied" else np.stack(of_type),
+        covariance_type,
     )
 
 

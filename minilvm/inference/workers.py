@@ -1,0 +1,160 @@
+"""Who sums the shards: this thread, threads, processes, or the machines of a cluster.
+
+Sums are added from the first shard to the last, whoever made them: the answer has the same bits on one core and on a
+hundred.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy
+import threadpoolctl
+
+from minilvm import backend
+from minilvm.backend import Array
+from minilvm.inference.shards import Data, Shard, shards, slices, stream
+
+Sum = TypeVar("Sum")
+
+
+class WorkerLostError(RuntimeError):
+    """A worker died, and what it was to sum is missing. The model that `fit_em` was given is as it was.
+
+    Attributes
+    ----------
+    result
+        What `fit_em` had found before, to go on from: an `EMResult`.
+    """
+
+    result: Any = None
+
+
+@contextlib.contextmanager
+def spread(
+    x: Data, weight: Array | None, executor: Executor | None, *, least: int, check: Callable[[Array], None]
+) -> Iterator[Callable[[Callable[[Shard], Sum]], Iterable[Sum]]]:
+    """Give a function that calls another on every shard, and yields the results in order, as often as need be.
+
+    Parameters
+    ----------
+    x, weight
+        The data.
+    executor
+        Who works; None for threads, one on each core, where there is enough to do. What can be held where the work is
+        done is sent once: to processes of this machine as a file that they map, to a cluster by Dask.
+    least
+        How many points a shard should have.
+    check
+        Called on each chunk of data that come in chunks.
+    """
+    with contextlib.ExitStack() as stack:
+        if not hasattr(x, "shape"):
+            executor = executor or stack.enter_context(ThreadPoolExecutor(n_cores()))
+            yield functools.partial(_flow, executor, x, check)
+            return
+        if isinstance(executor, ProcessPoolExecutor):
+            x, weight = (stack.enter_context(_mapped(array)) for array in (x, weight))
+        found = shards(x, weight, least)
+        if backend.namespace(x) is numpy and len(found) > 1:
+            stack.enter_context(one_blas_thread())
+            if executor is None and n_cores() > 1:
+                executor = stack.enter_context(ThreadPoolExecutor(n_cores()))
+        if executor is None:
+            yield lambda f: map(f, found)
+            return
+        cluster = getattr(executor, "_client", None)  # of Dask: an Executor cannot hold data, the Client behind it can
+        groups = _grouped(found, n_cores() if cluster is None else sum(cluster.nthreads().values()))
+        if cluster is None:
+            yield functools.partial(_gather, executor.submit, groups)
+        else:
+            yield functools.partial(_gather, functools.partial(cluster.submit, pure=False), cluster.scatter(groups))
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _grouped(found: list[Shard], n_workers: int) -> list[list[Shard]]:
+    size = math.ceil(len(found) / n_workers)
+    return [found[rows] for rows in slices(len(found), size)]
+
+
+def _gather(submit: Callable[..., Any], groups: Sequence[Any], f: Callable[[Shard], Sum]) -> Iterator[Sum]:
+    futures: list[Any] = []
+    try:
+        futures += [submit(_each, f, group) for group in groups]
+        for future in futures:
+            yield from future.result()
+    except Exception as error:
+        _blame(error)
+        raise
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _flow(
+    executor: Executor, x: Iterable[Any], check: Callable[[Array], None], f: Callable[[Shard], Sum]
+) -> Iterator[Sum]:
+    """The same over chunks as they come: never more of them here than keep the workers busy."""
+    waiting: collections.deque[Any] = collections.deque()
+    try:
+        for shard in stream(x, check):
+            waiting.append(executor.submit(_each, f, [shard]))
+            if len(waiting) > 2 * n_cores():
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    except Exception as error:
+        _blame(error)
+        raise
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _blame(error: Exception) -> None:
+    """Say so if it was not the work that failed, but who did it."""
+    if isinstance(error, BrokenExecutor | CancelledError) or type(error).__module__.startswith("distributed."):
+        raise WorkerLostError(
+            f"a worker was lost ({type(error).__name__}: {error}). The model you passed is as it was; what had been "
+            "found is the `result` of this error, and fit_em(error.result.model, x, executor=...) goes on from there"
+        ) from error
+
+
+def _each(f: Callable[[Shard], Sum], group: list[Shard]) -> list[Sum]:
+    with one_blas_thread():
+        return [f(shard) for shard in group]
+
+
+@contextlib.contextmanager
+def _mapped(x: Array | None) -> Iterator[Array | None]:
+    """The array as a map of a temporary file: a process that is sent it is sent its address."""
+    if x is None or type(x) is numpy.memmap:
+        yield x
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "shards"
+        x.tofile(file)
+        yield numpy.memmap(file, x.dtype, "r", shape=x.shape)
+
+
+def one_blas_thread() -> Any:
+    """Keep the library of linear algebra to one thread, inside `with`: the workers are as many as the cores already."""
+    return _libraries().limit(limits=1, user_api="blas")
+
+
+@functools.cache
+def _libraries() -> Any:
+    return threadpoolctl.ThreadpoolController()  # looks for them: a millisecond

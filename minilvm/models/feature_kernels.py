@@ -1,0 +1,148 @@
+"""Gaussian kernels by features: log N(x; μ_c, Σ_c) is linear in φ(x) = [1, x, x xᵀ].
+
+    log N(x; μ, Σ) = −½ log |2πΣ| − ½ μᵀΛμ  +  (Λμ)·x  −  ½ Λ·x xᵀ,    Λ = Σ⁻¹
+
+So a chunk's table is one product Θ φ(x), and its moments are another, of the responsibilities with φ(x): as fast as it
+can be. But φ(x) holds squares of x, about one origin for all components. Of a cluster that is as narrow as 10⁻ᵏ of its
+distance from there, 2k digits cancel: `amplification` says how many.
+"""
+
+from __future__ import annotations
+
+import abc
+import functools
+from typing import Any
+
+import numpy
+
+from minilvm.backend import Array, namespace
+from minilvm.models.gaussian_statistics import GaussianStatistics, Moments
+from minilvm.models.kernels import GaussianKernel, Sums
+
+
+class Features(GaussianKernel):
+    """Θ φ(x) and back. A subclass says which products of features are in φ(x), and what Θ makes of them."""
+
+    def __init__(self, log_constants: Array, means: Array, factors: Array, origin: Array) -> None:
+        C, self.D = means.shape
+        m = means - origin
+        bounds, variances, linear, quadratic = self._coefficients(factors, m)
+        constant = log_constants - 0.5 * (linear * m).sum(axis=1)
+        self.theta = numpy.concatenate([constant[:, None], linear, quadratic], axis=1)
+        self.centres = numpy.zeros_like(means) + origin
+        self.origin = origin[:, None]
+        self.chunk = max(1024, min(2**18 // (C + self.theta.shape[1]), 8192))
+        # How large the terms of a log density can be, at a datum within three deviations of the mean.
+        self.amplification = float((bounds * (m * m + 9.0 * variances)).sum(axis=1).max())
+
+    @abc.abstractmethod
+    def _coefficients(self, factors: Array, m: Array) -> tuple[Array, Array, Array, Array]:
+        """Return b with Σ_ij |x_i Λ_ij x_j| ≤ Σ_i b_i x_i², the variances, and Θ's columns: Λ m for x, for products."""
+
+    @abc.abstractmethod
+    def _multiply(self, x: Array, products: Array) -> None:
+        """Write the products of the rows of x (D, n)."""
+
+    def __call__(self, x: Array) -> tuple[Array, Sums]:
+        """Return Θ φ(x), and R φ(x)ᵀ as a function of R."""
+        phi = numpy.empty_like(self.theta, shape=(self.theta.shape[1], len(x)))
+        phi[0] = 1.0
+        numpy.subtract(x.T, self.origin, out=phi[1 : 1 + self.D])
+        self._multiply(phi[1 : 1 + self.D], phi[1 + self.D :])
+        return self.theta @ phi, functools.partial(self._sum, phi)
+
+    def _sum(self, phi: Array, r: Array) -> Moments:
+        moments = r @ phi.T
+        return Moments(moments[:, 0], moments[:, 1 : 1 + self.D], moments[:, 1 + self.D :])
+
+    def statistics(self, sums: Moments) -> GaussianStatistics:
+        """Return the moments about the origin."""
+        second = self._second(sums.second)
+        return GaussianStatistics(sums.counts, sums.first, second, self.centres, self.covariance_type)
+
+    def _second(self, moments: Array) -> Array:
+        """Return moments of products in the form that the type of covariance has."""
+        return moments
+
+
+class FullFeatures(Features):
+    """All products x_i x_j with i ≤ j."""
+
+    covariance_type = "full"
+
+    def _coefficients(self, factors: Array, m: Array) -> tuple[Array, Array, Array, Array]:
+        inverse = numpy.linalg.inv(factors)
+        Lambda = numpy.swapaxes(inverse, 1, 2) @ inverse
+        upper, scale, _ = _triangle(self.D)
+        quadratic = Lambda.reshape(len(m), -1).take(upper, axis=1) * namespace(m).asarray(scale)
+        bounds = self.D * numpy.diagonal(Lambda, axis1=1, axis2=2)  # since |Λ_ij| ≤ √(Λ_ii Λ_jj)
+        return bounds, (factors * factors).sum(axis=2), (Lambda @ m[:, :, None])[:, :, 0], quadratic
+
+    def _multiply(self, x: Array, products: Array) -> None:
+        row = 0
+        for d in range(self.D):
+            numpy.multiply(x[d], x[d:], out=products[row : row + self.D - d])
+            row += self.D - d
+
+    def _second(self, moments: Array) -> Array:
+        _, _, square = _triangle(self.D)
+        return moments.take(square, axis=1)
+
+
+@functools.cache
+def _triangle(D: int) -> tuple[Any, Any, Any]:
+    """Where in D² elements the upper triangle is, −½ or −1 for each, and where in the triangle the D × D are."""
+    rows, columns = numpy.triu_indices(D)
+    square = numpy.empty((D, D), dtype=int)
+    square[rows, columns] = square[columns, rows] = numpy.arange(len(rows))
+    return rows * D + columns, numpy.where(rows == columns, -0.5, -1.0), square
+
+
+class TiedFeatures(Features):
+    """‖L⁻¹ x‖², for the quadratic term is the same for all components; and so is the scatter about the origin."""
+
+    covariance_type = "tied"
+
+    def _coefficients(self, factors: Array, m: Array) -> tuple[Array, Array, Array, Array]:
+        self.inverse = numpy.linalg.inv(factors)
+        Lambda = self.inverse.T @ self.inverse
+        variances = (factors * factors).sum(axis=1)
+        return self.D * numpy.diagonal(Lambda), variances, m @ Lambda, numpy.full_like(m, -0.5, shape=(len(m), 1))
+
+    def _multiply(self, x: Array, products: Array) -> None:
+        numpy.sum(numpy.square(self.inverse @ x), axis=0, out=products[0])
+
+    def _sum(self, phi: Array, r: Array) -> Moments:
+        x = phi[1 : 1 + self.D]
+        return Moments(r.sum(axis=1), r @ x.T, (x * r.sum(axis=0)) @ x.T)
+
+
+class DiagonalFeatures(Features):
+    """The squares x_i²."""
+
+    covariance_type = "diag"
+
+    def _coefficients(self, factors: Array, m: Array) -> tuple[Array, Array, Array, Array]:
+        variances = numpy.square(factors)
+        precisions = 1.0 / variances
+        return precisions, variances, precisions * m, -0.5 * precisions
+
+    def _multiply(self, x: Array, products: Array) -> None:
+        numpy.square(x, out=products)
+
+
+class SphericalFeatures(Features):
+    """‖x‖²."""
+
+    covariance_type = "spherical"
+
+    def _coefficients(self, factors: Array, m: Array) -> tuple[Array, Array, Array, Array]:
+        variances = numpy.square(factors)[:, None]
+        precisions = 1.0 / variances
+        return precisions, variances, precisions * m, -0.5 * precisions
+
+    def _multiply(self, x: Array, products: Array) -> None:
+        numpy.sum(numpy.square(x), axis=0, out=products[0])
+
+    def _second(self, moments: Array) -> Array:
+        return moments[:, 0]

@@ -1,0 +1,98 @@
+"""The E-step's arithmetic, a chunk of data at a time: what each datum's components say, and the sums that follow."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import numpy
+
+from minilvm.backend import Array
+from minilvm.models.base import check_data
+from minilvm.models.covariances import COVARIANCE_TYPES
+from minilvm.models.gaussian_statistics import GaussianStatistics
+
+Sums: TypeAlias = Callable[[Array], Any]
+
+MOST_AMPLIFICATION: Final = 1e5  # of rounding, in sums of squares: 2e-16 becomes 2e-11
+NO_DENORMALS: Final = -500.0  # for log responsibilities: exp gives denormals below −708, 100 times slower on some CPUs
+
+
+class Kernel(abc.ABC):
+    """A function of a chunk x (n, D): the table log p(x_n, z = c), of shape (C, n), and the way from there to sums.
+
+    The second part of what it returns shares the work of the first. It takes responsibilities (C, n), with the weights
+    of the data in them, and returns something that adds up over chunks; `statistics` reads the total.
+
+    Kernels know nothing of the rest of the data, so that they can be sent where it is.
+    """
+
+    chunk = 4096  # points: few enough that what is made of them stays in cache
+    floor = -numpy.inf  # of log responsibilities, where no component is impossible
+
+    @abc.abstractmethod
+    def __call__(self, x: Array) -> tuple[Array, Sums]:
+        """Return the table, and the function from responsibilities to sums."""
+
+    def statistics(self, sums: Any) -> Any:
+        """Return what `m_step` takes."""
+        return sums
+
+    def again(self, statistics: Any) -> Kernel | None:
+        """Return what to go over the data with once more, if the statistics have lost digits to rounding; else None."""
+        del statistics
+        return None
+
+    def check(self, x: Array) -> None:
+        """Refuse data that are not what the table can be made of."""
+        check_data(x)
+
+
+class TableKernel(Kernel):
+    """The kernel of any mixture, made of its log joint and its statistics."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __call__(self, x: Array) -> tuple[Array, Sums]:
+        """Return `component_log_joint`, and `statistics`."""
+        return self.model.component_log_joint(x).T, lambda r: self.model.statistics(x, r.T)
+
+    def check(self, x: Array) -> None:
+        """Refuse what the model refuses."""
+        (self.model.check_data if hasattr(self.model, "check_data") else check_data)(x)
+
+
+class GaussianKernel(Kernel):
+    """What kernels of Gaussian components share: a check of the digits that cancel in second moments, and a remedy."""
+
+    floor = NO_DENORMALS
+    covariance_type: str
+    D: int
+
+    def check(self, x: Array) -> None:
+        """Refuse data that are not a finite table of D features."""
+        check_data(x, self.D)
+
+    def again(self, statistics: GaussianStatistics) -> Kernel | None:
+        """Return a kernel of moments about the new means, if a variance is small beside the squared distance to them.
+
+        That is a component which has become far narrower than it was, or has moved by far more than its new width.
+        """
+        variances = COVARIANCE_TYPES[self.covariance_type].variances
+        lost = variances(statistics.second) > MOST_AMPLIFICATION * variances(statistics.scatter)
+        return _Recentred(self, statistics.means) if bool(lost.any()) else None
+
+
+class _Recentred(Kernel):
+    """The same table, but moments about other centres, straight from the definition."""
+
+    floor = NO_DENORMALS
+
+    def __init__(self, table: GaussianKernel, centres: Array) -> None:
+        self.table, self.centres, self.chunk = table, centres, table.chunk
+
+    def __call__(self, x: Array) -> tuple[Array, Sums]:
+        log_joint, _ = self.table(x)
+        return log_joint, lambda r: GaussianStatistics.of(x, r.T, self.centres, self.table.covariance_type)

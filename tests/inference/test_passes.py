@@ -1,0 +1,175 @@
+"""A pass is the E-step and the sums, however the data come: as an array, mapped, in chunks, weighted."""
+
+import numpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minilvm import backend, tree
+from minilvm.inference import e_step, em_pass, fit_em
+from minilvm.models import BernoulliMixture, MixtureOfGaussians
+from minilvm.models.kernels import Kernel
+from minilvm.testing import gaussian_mixtures
+from tests.testing.helpers import assert_allclose, host, moved
+
+seeds = st.integers(0, 2**32)
+
+
+def assert_same(found, expected, **tolerance):
+    for a, b in zip(tree.leaves(found), tree.leaves(expected), strict=True):
+        numpy.testing.assert_allclose(host(a), host(b), **tolerance)
+
+
+@st.composite
+def problems(draw):
+    """A mixture, of either sort, and data that it might have made."""
+    rng = numpy.random.default_rng(draw(seeds))
+    if draw(st.booleans()):
+        model = draw(gaussian_mixtures())
+        return model, backend.asarray(4.0 * rng.standard_normal((40, model.means.shape[1])))
+    C, D = draw(st.integers(1, 3)), 5
+    model = BernoulliMixture(rng.dirichlet(numpy.ones(C)), rng.uniform(0.1, 0.9, (C, D)))
+    return moved((model, (rng.random((40, D)) < 0.5).astype(float)))
+
+
+@given(problems())
+def test_a_pass_is_an_e_step_and_its_statistics(xp, problem):
+    model, x = problem
+    responsibilities, log_marginal = e_step(model, x)
+    log_likelihood, statistics = em_pass(model, x)
+    numpy.testing.assert_allclose(log_likelihood, float(log_marginal.sum()), rtol=1e-10)
+    expected = model.m_step(model.statistics(x, responsibilities))
+    assert_same(model.m_step(statistics), expected, rtol=1e-8, atol=1e-9)
+
+
+@given(problems(), st.integers(1, 7))
+def test_data_may_come_in_chunks_again_and_again(xp, problem, n_chunks):
+    model, x = problem
+    chunks = [x[rows] for rows in numpy.array_split(numpy.arange(len(x)), n_chunks)]
+    log_likelihood, statistics = em_pass(model, chunks)
+    whole, of_whole = em_pass(model, x)
+    numpy.testing.assert_allclose(log_likelihood, whole, rtol=1e-12)
+    assert_same(model.m_step(statistics), model.m_step(of_whole), rtol=1e-8, atol=1e-9)
+
+
+@given(problems(), seeds)
+def test_weights_count_points(xp, problem, seed):
+    """A point of weight 3 is there three times, one of weight 0 is not there; in chunks too."""
+    model, x = problem
+    counts = numpy.random.default_rng(seed).integers(0, 4, len(x))
+    counts[0] = 1
+    repeated = x[xp.asarray(numpy.repeat(numpy.arange(len(x)), counts))]
+    weights = xp.asarray(counts.astype(float))
+    expected, of_repeated = em_pass(model, repeated)
+    pairs = [(x[:13], weights[:13]), (x[13:], weights[13:])]
+    for found, statistics in (em_pass(model, x, sample_weight=weights), em_pass(model, pairs)):
+        numpy.testing.assert_allclose(found, expected, rtol=1e-10)
+        assert_same(model.m_step(statistics), model.m_step(of_repeated), rtol=1e-8, atol=1e-9)
+
+
+def test_convergence_is_judged_per_unit_of_weight():
+    x = numpy.random.default_rng(0).standard_normal((200, 2)) + numpy.arange(200)[:, None] % 2 * 4
+    start = MixtureOfGaussians.initialise(x, 2, rng=0)
+    plain = fit_em(start, x, tol=1e-5)
+    weighted = fit_em(start, x, tol=1e-5, sample_weight=numpy.full(200, 7.0))
+    assert len(plain.lower_bounds) == len(weighted.lower_bounds)
+    numpy.testing.assert_allclose(weighted.lower_bounds, 7.0 * numpy.array(plain.lower_bounds), rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [1, 4095, 4096, 4097, 50_000])
+def test_every_point_is_counted_once_whatever_their_number(n):
+    x = numpy.random.default_rng(0).standard_normal((n, 2))
+    covariances = numpy.stack([numpy.eye(2)] * 2)
+    model = MixtureOfGaussians(numpy.full(2, 0.5), numpy.array([[0.0, 0.0], [1.0, 1.0]]), covariances)
+    log_likelihood, statistics = em_pass(model, x)
+    numpy.testing.assert_allclose(statistics.counts.sum(), n, rtol=1e-12)
+    numpy.testing.assert_allclose(log_likelihood, model.log_marginal(x).sum(), rtol=1e-11)
+    numpy.testing.assert_allclose(statistics.counts @ statistics.means, x.sum(axis=0), rtol=1e-9)
+
+
+def test_a_memory_map_is_read_without_being_held(tmp_path):
+    x = numpy.random.default_rng(0).standard_normal((30_000, 3))
+    x.tofile(tmp_path / "x")
+    mapped = numpy.memmap(tmp_path / "x", float, "r", shape=x.shape)
+    start = MixtureOfGaussians.initialise(x, 2, rng=0)
+    found, expected = fit_em(start, mapped, max_iter=3), fit_em(start, x, max_iter=3)
+    assert found.lower_bounds == expected.lower_bounds
+    assert_same(found.model, expected.model, rtol=0)
+
+
+class Everything(Kernel):
+    """Says of every datum what it is told."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __call__(self, x):
+        return self.table.copy(), lambda r: r
+
+
+def test_bayes_rule_keeps_a_component_that_cannot_be_at_0_but_for_a_floor(xp):
+    """Where a kernel knows no impossible component, it may ask for a floor, which denormals lie below."""
+    table = xp.asarray([[0.0, -1e5], [-numpy.inf, -numpy.inf], [-800.0, -1e5]])
+
+    class OneTable:
+        def kernel(self):
+            kernel = Everything(table)
+            kernel.floor = floor
+            return kernel
+
+    floor = -numpy.inf
+    _, r = em_pass(OneTable(), xp.zeros((2, 1)))
+    assert host(r)[1].tolist() == [0.0, 0.0]
+    assert host(r)[2].tolist() == [0.0, 0.5]
+    floor = -500.0
+    _, r = em_pass(OneTable(), xp.zeros((2, 1)))
+    numpy.testing.assert_allclose(host(r)[2], [numpy.exp(-500.0), 0.5])
+
+
+def nan_in(x):
+    x = x.copy()
+    x[3, 1] = numpy.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    ("data", "weights", "error", "message"),
+    [
+        (lambda x: iter([x]), None, TypeError, "can be read once; .* give a list of chunks"),
+        (lambda x: (row for row in [x]), None, TypeError, "x is a generator, which can be read once"),
+        (lambda x: [], None, ValueError, "x has no chunks"),
+        (lambda x: [x, nan_in(x)], None, ValueError, r"x\[3, 1\] is nan"),
+        (lambda x: [x, x[:, :1]], None, ValueError, r"expected \(N, 2\) to match the model"),
+        (lambda x: [x], numpy.ones(20), TypeError, r"give their weights with them, as pairs \(chunk, weights\)"),
+        (lambda x: x, numpy.ones(19), ValueError, r"sample_weight has shape \(19,\); expected \(20,\)"),
+        (lambda x: x, numpy.ones((20, 1)), ValueError, r"sample_weight has shape \(20, 1\)"),
+        (lambda x: x, -numpy.ones(20), ValueError, "sample_weight must be finite and at least 0"),
+        (lambda x: x, numpy.full(20, numpy.nan), ValueError, "sample_weight must be finite"),
+        (lambda x: x, numpy.zeros(20), ValueError, "sample_weight is 0 for every point"),
+        (lambda x: "faithful.csv", None, TypeError, "x is str; expected an array"),
+    ],
+)
+@pytest.mark.parametrize("call", [fit_em, em_pass])
+def test_data_that_no_pass_could_read_are_refused(data, weights, error, message, call):
+    x = numpy.random.default_rng(0).standard_normal((20, 2))
+    with pytest.raises(error, match=message):
+        call(MixtureOfGaussians.initialise(x, 2, rng=0), data(x), sample_weight=weights)
+
+
+@pytest.mark.parametrize("n", [4000, 100_000])
+def test_an_impossible_datum_is_named_by_its_place_among_all(n):
+    x = numpy.zeros((n, 1))
+    x[n - 5] = 1e200
+    model = MixtureOfGaussians(numpy.ones(1), numpy.zeros((1, 1)), numpy.ones((1, 1, 1)))
+    with pytest.raises(ValueError, match=rf"x\[{n - 5}\] has probability 0 under every component"):
+        em_pass(model, x)
+
+
+def test_an_e_step_over_many_points_is_that_over_few(xp):
+    x = xp.asarray(numpy.random.default_rng(0).standard_normal((5000, 2)))
+    model = MixtureOfGaussians.initialise(x, 2, rng=0)
+    q, log_marginal = e_step(model, x)
+    first, of_first = e_step(model, x[:10])
+    assert_allclose(q[:10], first, rtol=1e-12)
+    assert_allclose(log_marginal[:10], of_first, rtol=1e-12)
+    assert q.shape == (5000, 2)
