@@ -79,9 +79,8 @@ class CovarianceType(abc.ABC):
         """Return Σ_c tr(Σ_c⁻¹ S_c) for a second moment S."""
         return (second / covariances).sum()
 
-    def are_sound(self, covariances: Array, factors: Array, rounding: Array) -> Array:
+    def are_sound(self, covariances: Array, rounding: Array) -> Array:
         """Return whether the variances are above `rounding` and, of matrices, no feature a combination of others."""
-        del factors
         sound = covariances > rounding
         return sound.all(axis=1) if sound.ndim == 2 else sound
 
@@ -110,9 +109,14 @@ class _Matrices(CovarianceType):
     def inner(self, covariances: Array, second: Array) -> Array:
         return np.trace(np.linalg.solve(covariances, second), axis1=-2, axis2=-1).sum()
 
-    def are_sound(self, covariances: Array, factors: Array, rounding: Array) -> Array:
+    def are_sound(self, covariances: Array, rounding: Array) -> Array:
         variances = self.variances(covariances)
-        pivots = numpy.square(self.variances(factors))  # of each variance, what earlier features leave unexplained
+        try:
+            pivots = numpy.square(self.variances(self.factor(covariances)))  # what earlier features leave unexplained
+        except numpy.linalg.LinAlgError:  # of one; which is it?
+            if covariances.ndim == 2:
+                return numpy.zeros_like(variances, dtype=bool).any()
+            return numpy.stack([self.are_sound(*each) for each in zip(covariances, rounding, strict=True)])
         definite = pivots > 16.0 * numpy.finfo(variances.dtype).eps * variances
         return ((variances > rounding) & definite).all(axis=-1)
 

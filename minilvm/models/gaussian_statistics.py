@@ -38,7 +38,7 @@ class GaussianStatistics:
     covariance_type: str = tree.static(default="full")
 
     @classmethod
-    def of(cls, x: Array, responsibilities: Array, centres: Array, covariance_type: str) -> GaussianStatistics:
+    def from_data(cls, x: Array, responsibilities: Array, centres: Array, covariance_type: str) -> GaussianStatistics:
         """Return the statistics of points (N, D), shared among the components by `responsibilities` (N, C)."""
         deviations = x.T - centres[:, :, None]  # (C, D, N)
         weighted = responsibilities.T[:, None, :] * deviations

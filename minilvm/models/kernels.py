@@ -95,4 +95,4 @@ class _Recentred(Kernel):
 
     def __call__(self, x: Array) -> tuple[Array, Sums]:
         log_joint, _ = self.table(x)
-        return log_joint, lambda r: GaussianStatistics.of(x, r.T, self.centres, self.table.covariance_type)
+        return log_joint, lambda r: GaussianStatistics.from_data(x, r.T, self.centres, self.table.covariance_type)

@@ -10,9 +10,8 @@ taken to be so for no reason that its value has to do with: Little and Rubin, *S
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy
 
@@ -22,6 +21,7 @@ from minilvm.backend import Array, namespace
 from minilvm.distributions.normal import HALF_LOG_TWO_PI
 from minilvm.models.base import check_data
 from minilvm.models.gaussian_statistics import GaussianStatistics
+from minilvm.models.kernels import Kernel, Sums
 from minilvm.models.mixture_of_gaussians import MixtureOfGaussians
 
 
@@ -43,13 +43,23 @@ class MarginalizedMixtureOfGaussians(MixtureOfGaussians):
         log_joint, _ = _marginal(self, x)
         return np.swapaxes(log_joint, 0, 1)
 
-    def kernel(self, *, precise: bool = False) -> Any:
+    def kernel(self) -> Kernel:
         """Return the table above, and what follows from it, as arithmetic on chunks."""
-        del precise
-        return lambda x: _marginal(self, x)
+        return _MarginalKernel(self)
 
 
-def _marginal(model: MixtureOfGaussians, x: Array) -> tuple[Array, Callable[[Array], GaussianStatistics]]:
+class _MarginalKernel(Kernel):
+    def __init__(self, model: MarginalizedMixtureOfGaussians) -> None:
+        self.model = model
+
+    def check(self, x: Array) -> None:
+        self.model.check_data(x)
+
+    def __call__(self, x: Array) -> tuple[Array, Sums]:
+        return _marginal(self.model, x)
+
+
+def _marginal(model: MixtureOfGaussians, x: Array) -> tuple[Array, Sums]:
     """log p(x_n, c) of shape (C, n), and the function from responsibilities (C, n) to the expected statistics."""
     covariances = _matrices(model)
     groups = [_Group(model, covariances, x[rows], rows, observed) for rows, observed in _patterns(x)]

@@ -76,7 +76,7 @@ class MixtureOfGaussians(Mixture):
         if bool((np.diag(covariance) == 0).any()):
             column = int(backend.to_numpy(np.diag(covariance)).argmin())
             raise ValueError(f"x[:, {column}] is constant, so no covariance fits it: drop the column")
-        if not bool(_least_eigenvalues(covariance) > 16.0 * np.finfo(covariance.dtype).eps):
+        if not _is_definite(covariance):
             raise ValueError("the columns of x are linearly dependent, so no covariance fits them: drop one")
         scaled = centred / np.sqrt(np.diag(covariance))
         chosen = [int(generator.integers(0, len(x)))]
@@ -152,8 +152,8 @@ class MixtureOfGaussians(Mixture):
     def statistics(self, x: Array, responsibilities: Array) -> GaussianStatistics:
         """Sum the data's moments, each point shared among the components by its `responsibilities` (N, C)."""
         rows = (slice(start, start + Kernel.chunk) for start in range(0, len(x), Kernel.chunk))
-        parts = (GaussianStatistics.of(x[n], responsibilities[n], self.means, self.covariance_type) for n in rows)
-        return functools.reduce(operator.add, parts)
+        of = functools.partial(GaussianStatistics.from_data, centres=self.means, covariance_type=self.covariance_type)
+        return functools.reduce(operator.add, (of(x[n], responsibilities[n]) for n in rows))
 
     def m_step(self, statistics: GaussianStatistics) -> Self:
         """Return the maximiser of the expected log joint, Σ_nc γ_nc log π_c N(x_n; μ_c, Σ_c) (docs/notes.md, 4.4).
@@ -185,20 +185,12 @@ class MixtureOfGaussians(Mixture):
                 means=means.astype(self.means.dtype, copy=False),
                 covariances=covariances.astype(self.covariances.dtype, copy=False),
             )
-            largest = kind.variances(statistics.second / mass)
-            sound = alive & _are_sound(fitted, rounding=16.0 * numpy.finfo(self.covariances.dtype).eps * largest)
+            error = 16.0 * numpy.finfo(fitted.covariances.dtype).eps
+            rounding = error * kind.variances(statistics.second / mass + error * kind.pair(means, means))
+            sound = alive & kind.are_sound(fitted.covariances, rounding)
         if not bool(sound.all()):
             raise _collapse(backend.to_numpy(sound), counts)
         return fitted
-
-
-def _are_sound(model: MixtureOfGaussians, rounding: Array) -> Array:
-    """Whether each component's covariance, or the one that they share, has a density."""
-    try:
-        return COVARIANCE_TYPES[model.covariance_type].are_sound(model.covariances, model.factors, rounding)
-    except numpy.linalg.LinAlgError:  # of one; which is it?
-        least = _least_eigenvalues(model.covariances)
-        return least > numpy.maximum(16.0 * np.finfo(least.dtype).eps, least.min())
 
 
 def _collapse(sound: Any, counts: Array) -> CollapsedComponentError:
@@ -212,11 +204,8 @@ def _collapse(sound: Any, counts: Array) -> CollapsedComponentError:
     )
 
 
-def _least_eigenvalues(covariances: Array) -> Array:
-    """The least eigenvalue of the correlations (…, D, D), which know no scales of features; −1 where there are none."""
-    with numpy.errstate(divide="ignore", invalid="ignore"):
-        deviations = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
-        correlations = covariances / (deviations[..., :, None] * deviations[..., None, :])
-    finite = np.isfinite(correlations).all(axis=(-2, -1))
-    least = np.linalg.eigvalsh(np.where(finite[..., None, None], correlations, 0.0))[..., 0]
-    return np.where(finite, least, -1.0)
+def _is_definite(covariance: Array) -> bool:
+    """Whether the correlations have a least eigenvalue above rounding: the scales of the features have no say."""
+    deviations = np.sqrt(np.diagonal(covariance))
+    least = np.linalg.eigvalsh(covariance / (deviations[:, None] * deviations))[0]
+    return bool(least > 16.0 * np.finfo(covariance.dtype).eps)

@@ -22,8 +22,9 @@ from minilvm.backend import Array, namespace
 from minilvm.models.base import check_data
 from minilvm.models.conjugate_prior import ConjugatePrior
 from minilvm.models.covariances import COVARIANCE_TYPES, CovarianceType
-from minilvm.models.gaussian_kernels import WhitenedKernel
+from minilvm.models.gaussian_kernels import gaussian_kernel
 from minilvm.models.gaussian_statistics import GaussianStatistics
+from minilvm.models.kernels import Kernel
 from minilvm.numpy.special import digamma, gammaln
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
@@ -131,16 +132,16 @@ class VariationalMixture:
         """Refuse data that are not a finite (N, D) table to match the means."""
         check_data(x, self.means.shape[1])
 
-    def kernel(self, *, precise: bool = False) -> WhitenedKernel:
+    def kernel(self) -> Kernel:
         """Return log ρ_nc = E[log π_c] + ½ E[log |Λ_c|] − ½ D (log 2π + 1/β_c) − ½ (x − m_c)ᵀ E[Λ_c] (x − m_c)."""
-        del precise
         D = self.means.shape[1]
         log_constants = (
             self.log_weights()
             + 0.5 * self._of_component(self._log_det_precision())
             - 0.5 * D * (LOG_TWO_PI + 1.0 / self.mean_precision)
         )
-        return WhitenedKernel(log_constants, self.means, self._kind.factor(self.covariances), self.covariance_type)
+        factors = self._kind.factor(self.covariances)
+        return gaussian_kernel(log_constants, self.means, factors, self.covariance_type, weights=self.weights)
 
     def component_log_joint(self, x: Array) -> Array:
         """Return log ρ, of shape (N, C)."""
@@ -150,8 +151,7 @@ class VariationalMixture:
 
     def statistics(self, x: Array, responsibilities: Array) -> GaussianStatistics:
         """Sum the data's moments, each point shared among the components by its `responsibilities` (N, C)."""
-        _, sums = self.kernel(precise=True)(x)
-        return sums(responsibilities.T)
+        return GaussianStatistics.from_data(x, responsibilities, self.means, self.covariance_type)
 
     def m_step(self, statistics: GaussianStatistics) -> Self:
         """Return the best q(θ) for these responsibilities: the posterior, had they been labels (Bishop, 10.58-10.63).
@@ -165,9 +165,9 @@ class VariationalMixture:
             self,
             concentration=self._concentration(counts),
             mean_precision=both.counts,
-            means=both.centres + both.first / both.counts[:, None],
+            means=both.means,
             degrees_of_freedom=self.prior.degrees_of_freedom + mass,
-            scale=both.scatter(),
+            scale=both.scatter,
         )
 
     def _concentration(self, counts: Array) -> Array:
@@ -230,7 +230,8 @@ class VariationalMixture:
             log_p = _log_student(squares, self.degrees_of_freedom[:, None], log_scale, 1).sum(axis=-1)
         else:
             factors = self._kind.factor(self.scale)
-            table, _ = WhitenedKernel(np.zeros_like(spread), self.means, factors, self.covariance_type)(x)
+            zeros = np.zeros_like(spread)
+            table, _ = gaussian_kernel(zeros, self.means, factors, self.covariance_type, weights=self.weights)(x)
             D, log_det = self.means.shape[1], self._of_component(self._kind.log_determinants(self.scale))
             df = self.degrees_of_freedom + 1.0 - self._rows
             log_p = _log_student(-2.0 * table.T / spread, df, log_det + D * np.log(spread), D)

@@ -15,6 +15,7 @@ from minilvm.autograd import grad
 from minilvm.backend import to_numpy
 from minilvm.inference import e_step, em_pass, fit_em
 from minilvm.models import MixtureOfGaussians
+from minilvm.models.kernels import Kernel
 from minilvm.models.missing import MarginalizedMixtureOfGaussians
 
 TYPES = ("full", "tied", "diag", "spherical")
@@ -72,7 +73,8 @@ def test_with_nothing_missing_it_is_the_mixture(seed, kind):
     (ours, our_sums), (theirs, their_sums) = em_pass(model, x), em_pass(whole, x)
     assert_allclose(ours, theirs, rtol=1e-12)
     for name in ("counts", "first", "second"):
-        assert_allclose(getattr(our_sums, name), getattr(their_sums, name), rtol=1e-9, atol=1e-9)
+        theirs = getattr(their_sums.around(our_sums.centres), name)
+        assert_allclose(getattr(our_sums, name), theirs, rtol=1e-8, atol=1e-8)
 
 
 @each_type
@@ -104,24 +106,26 @@ def test_em_never_falls(seed, kind):
 def test_a_twin_that_fills_in_the_mean_is_caught():
     """Without the covariance of what is missing, variances shrink, and it ends far below the maximum."""
 
+    class Careless(Kernel):
+        def __init__(self, model):
+            self.marginal, self.check = MarginalizedMixtureOfGaussians.kernel(model), model.check_data
+            self.conditional = numpy.linalg.inv(numpy.linalg.inv(model.covariances)[:, 1:, 1:])
+
+        def __call__(self, x):
+            log_joint, sums = self.marginal(x)
+            rows = numpy.isnan(x[:, 1])
+
+            def without(r):
+                statistics = sums(r)
+                second = statistics.second.copy()
+                second[:, 1:, 1:] -= r[:, rows].sum(axis=1)[:, None, None] * self.conditional
+                return dataclasses.replace(statistics, second=second)
+
+            return log_joint, without
+
     class Twin(MarginalizedMixtureOfGaussians):
-        def kernel(self, *, precise=False):
-            marginal = super().kernel(precise=precise)
-
-            def kernel(x):
-                log_joint, sums = marginal(x)
-                conditional = numpy.linalg.inv(numpy.linalg.inv(self.covariances)[:, 1:, 1:])
-                rows = numpy.isnan(x[:, 1])
-
-                def without(r):
-                    statistics = sums(r)
-                    second = statistics.second.copy()
-                    second[:, 1:, 1:] -= r[:, rows].sum(axis=1)[:, None, None] * conditional
-                    return dataclasses.replace(statistics, second=second)
-
-                return log_joint, without
-
-            return kernel
+        def kernel(self):
+            return Careless(self)
 
     x = with_holes(0, N=400, share=0.0)
     x[::2, 1:] = numpy.nan
