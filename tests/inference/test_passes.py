@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minilvm import backend, tree
 from minilvm.inference import e_step, em_pass, fit_em
-from minilvm.models import BernoulliMixture, MixtureOfGaussians
+from minilvm.models import BernoulliMixture, GaussianStatistics, MixtureOfGaussians
 from minilvm.models.kernels import Kernel
 from minilvm.testing import gaussian_mixtures
 from tests.testing.helpers import assert_allclose, host, moved
@@ -16,6 +16,8 @@ seeds = st.integers(0, 2**32)
 
 
 def assert_same(found, expected, **tolerance):
+    if isinstance(found, GaussianStatistics):
+        found = found.around(expected.centres)
     for a, b in zip(tree.leaves(found), tree.leaves(expected), strict=True):
         numpy.testing.assert_allclose(host(a), host(b), **tolerance)
 
@@ -38,8 +40,7 @@ def test_a_pass_is_an_e_step_and_its_statistics(xp, problem):
     responsibilities, log_marginal = e_step(model, x)
     log_likelihood, statistics = em_pass(model, x)
     numpy.testing.assert_allclose(log_likelihood, float(log_marginal.sum()), rtol=1e-10)
-    expected = model.m_step(model.statistics(x, responsibilities))
-    assert_same(model.m_step(statistics), expected, rtol=1e-8, atol=1e-9)
+    assert_same(statistics, model.statistics(x, responsibilities), rtol=1e-8, atol=1e-8)
 
 
 @given(problems(), st.integers(1, 7))
@@ -49,7 +50,7 @@ def test_data_may_come_in_chunks_again_and_again(xp, problem, n_chunks):
     log_likelihood, statistics = em_pass(model, chunks)
     whole, of_whole = em_pass(model, x)
     numpy.testing.assert_allclose(log_likelihood, whole, rtol=1e-12)
-    assert_same(model.m_step(statistics), model.m_step(of_whole), rtol=1e-8, atol=1e-9)
+    assert_same(statistics, of_whole, rtol=1e-8, atol=1e-8)
 
 
 @given(problems(), seeds)
@@ -64,7 +65,7 @@ def test_weights_count_points(xp, problem, seed):
     pairs = [(x[:13], weights[:13]), (x[13:], weights[13:])]
     for found, statistics in (em_pass(model, x, sample_weight=weights), em_pass(model, pairs)):
         numpy.testing.assert_allclose(found, expected, rtol=1e-10)
-        assert_same(model.m_step(statistics), model.m_step(of_repeated), rtol=1e-8, atol=1e-9)
+        assert_same(statistics, of_repeated, rtol=1e-8, atol=1e-8)
 
 
 def test_convergence_is_judged_per_unit_of_weight():
