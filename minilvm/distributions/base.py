@@ -41,10 +41,12 @@ class Distribution(abc.ABC):
     ----------
     validate_args : bool
         Whether to check parameters and values. Without it a value outside the support scores exactly −inf, and sends no
-        gradient (`Bernoulli` scores grey levels, by its formula); where every number is in the support, what is no
-        number scores whatever the formula gives.
+        gradient (`Bernoulli` and `OneHotCategorical` score what is between, by their formulas); where every number is
+        in the support, what is no number scores whatever the formula gives.
     reparameterized : bool
         Whether a draw is a differentiable function of the parameters, z = g(ε; φ) (N13), so that `rsample` exists.
+    relaxation : str
+        Where it is not: the law to draw from instead, at the price of a bias, as `rsample` then says.
     """
 
     validate_args: bool
