@@ -14,6 +14,7 @@ import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.backend import Array, namespace
 from minilvm.distributions import Categorical, Distribution
+from minilvm.estimators.contracts import is_traced
 from minilvm.rules import primitive
 from minilvm.tape import Tensor
 
@@ -121,7 +122,7 @@ def log_weight_tiles(model: LogJoint, q: Distribution, x: Array, n_samples: int,
     q = per_datum(q, x)
     check_n_samples(n_samples)
     check_support(model, q, x, n_samples)
-    if not q.reparameterized and _is_traced(q):
+    if not q.reparameterized and is_traced(q):
         raise TypeError(
             f"{type(q).__name__} draws are not differentiable, so the gradient with respect to its parameters would be "
             'wrong; use vimco (any bound), expectation(..., estimator="score_function") (N12), or stop_gradient them'
@@ -149,6 +150,8 @@ def tiles(n_rows: int, x: Array) -> Iterator[tuple[int, int]]:
 
 def per_datum(q: Distribution, x: Array) -> Distribution:
     """Return q with one law for each datum: itself, or a single law shared by all."""
+    if callable(q):
+        raise TypeError(f"q is {type(q).__name__}, which is no law of z, but gives one: pass guide(x)")
     if q.batch_shape == (len(x),):
         return q
     if q.batch_shape == ():
@@ -190,7 +193,7 @@ def check_support(model: LogJoint, q: Distribution, x: Array, n_samples: int) ->
         return
     if q.event_shape != prior.event_shape:
         raise ValueError(f"q has draws of shape {q.event_shape}; expected {prior.event_shape}, that of the model's z")
-    if (q.reparameterized and q.support is prior.support) or _is_traced(q) or _is_traced(prior):
+    if (q.reparameterized and q.support is prior.support) or is_traced(q) or is_traced(prior):
         return
     labelled = isinstance(prior, Categorical)
     z = prior.enumerate_support()[:, None] if labelled else prior.sample((min(n_samples, 64), 1), rng=0)
@@ -205,7 +208,3 @@ def check_support(model: LogJoint, q: Distribution, x: Array, n_samples: int) ->
                 f"q of datum {datum} never draws z = {label:.60}, where p(x, z) > 0, so its weights average to less "
                 "than p(x): q needs a density wherever the posterior has one"
             )
-
-
-def _is_traced(law: Distribution) -> bool:
-    return any(type(leaf) is Tensor for leaf in tree.leaves(law))

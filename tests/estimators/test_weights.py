@@ -12,7 +12,13 @@ from minilvm.autograd import check_grads, grad
 from minilvm.distributions import Bernoulli, Categorical, Independent
 from minilvm.estimators import elbo, log_weights, logmeanexp, logsumexp_of_others
 from minilvm.estimators.weights import normalised_weights
-from minilvm.models import BernoulliMixture, LinearGaussian, SigmoidBeliefNetwork, diagonal_normal
+from minilvm.models import (
+    BernoulliMixture,
+    LinearGaussian,
+    PerDatapointGuide,
+    SigmoidBeliefNetwork,
+    diagonal_normal,
+)
 from minilvm.testing import log_weight_arrays, sigmoid_belief_networks
 from tests.testing.helpers import assert_allclose, assert_array_equal
 
@@ -252,3 +258,13 @@ def test_what_a_sum_would_not_show_is_zero_and_so_are_all_if_all_are_impossible(
         slope = grad(lambda log_w, datum=datum: logmeanexp(log_w)[datum])(log_w.astype(dtype))
         assert_array_equal(slope[2:], 0.0)
         assert_array_equal(slope[:, 1], 0.0)
+
+
+def test_a_guide_is_to_be_called_first(xp):
+    model, x, _ = linear_problem()
+    guide = PerDatapointGuide(xp.zeros((4, 4)))
+    with pytest.raises(
+        TypeError, match=r"q is PerDatapointGuide, which is no law of z, but gives one: pass guide\(x\)"
+    ):
+        log_weights(model, guide, x, 2, rng=0)
+    assert log_weights(model, guide(x), x, 2, rng=0).shape == (2, 4)
