@@ -172,6 +172,7 @@ def test_em_never_falls(xp, seed, shared):
     bounds = [float(m.log_marginal(x).sum()) for m in climbed]
     assert all(low <= high + 1e-9 * (1 + abs(high)) for low, high in itertools.pairwise(bounds))
     assert climbed[-1].noise_variance.shape == model.noise_variance.shape
+    assert_allclose(climbed[1].bias, x.mean(axis=0), rtol=1e-12)  # where it is best for any W and ψ
 
 
 def test_em_ends_where_the_gradient_is_zero(xp):
