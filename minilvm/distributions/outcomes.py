@@ -24,7 +24,7 @@ from minilvm.numpy import special
 
 def _somewhere(ok: Array) -> Array:
     """Whether an element of each row is so; mostly all are, which is seen in a tenth of the time."""
-    return ok if ok.all() else ok.any(axis=-1)
+    return ok if ok.size and ok.all() else ok.any(axis=-1)
 
 
 log_weight = Constraint("a number below +inf", lambda x: x < np.inf)  # −inf is the log of an exact zero

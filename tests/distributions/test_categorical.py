@@ -208,6 +208,7 @@ def test_float32_stays_float32():
         ({"logits": [0.0, numpy.nan]}, r"Categorical: logits must be .*; logits\[1\] is nan"),
         ({"logits": [0.0, numpy.inf]}, r"logits\[1\] is inf"),
         ({"logits": [[0.0], [-numpy.inf]]}, r"logits must be finite somewhere in each row; logits\[1\] is \[-inf\]"),
+        ({"logits": numpy.zeros((2, 0))}, r"logits must be finite somewhere in each row; logits\[0\] is \[\]"),
     ],
 )
 def test_impossible_parameters_are_refused(parameters, message):
