@@ -3,6 +3,7 @@
 from minilvm.distributions import divergences
 from minilvm.distributions.base import Distribution
 from minilvm.distributions.bernoulli import Bernoulli
+from minilvm.distributions.beta import Beta
 from minilvm.distributions.bijections import (
     AffineTransform,
     Bijection,
@@ -14,9 +15,11 @@ from minilvm.distributions.bijections import (
 from minilvm.distributions.binomial import Binomial
 from minilvm.distributions.categorical import Categorical
 from minilvm.distributions.delta import Delta
+from minilvm.distributions.dirichlet import Dirichlet
 from minilvm.distributions.discrete_uniform import DiscreteUniform
 from minilvm.distributions.discretized_logistic import DiscretizedLogistic
 from minilvm.distributions.exponential import Exponential
+from minilvm.distributions.gamma import Gamma
 from minilvm.distributions.gumbel import Gumbel
 from minilvm.distributions.independent import Independent
 from minilvm.distributions.kl import kl_divergence, register_kl
@@ -30,22 +33,26 @@ from minilvm.distributions.parameters import Constraint
 from minilvm.distributions.poisson import Poisson
 from minilvm.distributions.relaxed_bernoulli import RelaxedBernoulli
 from minilvm.distributions.relaxed_one_hot_categorical import RelaxedOneHotCategorical
+from minilvm.distributions.student_t import StudentT
 from minilvm.distributions.transformed import Transformed
 from minilvm.distributions.uniform import Uniform
 
 __all__ = [
     "AffineTransform",
     "Bernoulli",
+    "Beta",
     "Bijection",
     "Binomial",
     "Categorical",
     "Constraint",
     "Delta",
+    "Dirichlet",
     "DiscreteUniform",
     "DiscretizedLogistic",
     "Distribution",
     "ExpTransform",
     "Exponential",
+    "Gamma",
     "Gumbel",
     "Independent",
     "Laplace",
@@ -59,6 +66,7 @@ __all__ = [
     "RelaxedOneHotCategorical",
     "SigmoidTransform",
     "SoftplusTransform",
+    "StudentT",
     "TanhTransform",
     "Transformed",
     "Uniform",

@@ -64,9 +64,9 @@ def _scipy(name: str, *args: Array) -> Array:
     return getattr(scipy_namespace("special", *args), name)(*args)
 
 
-def _scipy_of_two(name: str, a: Array, b: Array) -> Array:
+def _scipy_of_several(name: str, *args: Array) -> Array:
     """SciPy takes the number 2.0 beside a float32 array for a float64: say which precision is meant."""
-    return getattr(scipy_namespace("special", a, b), name)(a, b, dtype=numpy.result_type(a, b, 0.0))
+    return getattr(scipy_namespace("special", *args), name)(*args, dtype=numpy.result_type(*args, 0.0))
 
 
 # Log-odds -------------------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def polygamma(n: int, x: Array) -> Array:
 )
 def betaln(a: Array, b: Array) -> Array:
     """Return log B(a, b) = log Γ(a) + log Γ(b) − log Γ(a + b), without the cancellation, for positive a and b."""
-    return _scipy_of_two("betaln", a, b)
+    return _scipy_of_several("betaln", a, b)
 
 
 # The normal distribution ----------------------------------------------------------------------------------------------
@@ -224,13 +224,13 @@ def xlogy(a: Array, b: Array) -> Array:
     >>> xlogy(numpy.array([0.0, 2.0]), numpy.array([0.0, 1.0]))
     array([0., 0.])
     """
-    return _scipy_of_two("xlogy", a, b)
+    return _scipy_of_several("xlogy", a, b)
 
 
 @_elementwise(a=lambda g, a, b: g * numpy.log1p(_off_the_pole(a, b, -1.0)[1]), b=lambda g, a, b: g * _slope(a, b, -1.0))
 def xlog1py(a: Array, b: Array) -> Array:
     """Return a log(1 + b), to full precision where `b` is small; 0 where a = 0 and b = −1, with gradient 0 there."""
-    return _scipy_of_two("xlog1py", a, b)
+    return _scipy_of_several("xlog1py", a, b)
 
 
 @_elementwise(x=lambda g, x: -g * (numpy.log(x) + 1.0))

@@ -20,13 +20,16 @@ from minilvm.backend import to_numpy
 from minilvm.distributions import (
     AffineTransform,
     Bernoulli,
+    Beta,
     Binomial,
     Categorical,
     Delta,
+    Dirichlet,
     DiscreteUniform,
     DiscretizedLogistic,
     Exponential,
     ExpTransform,
+    Gamma,
     Gumbel,
     Independent,
     Laplace,
@@ -39,6 +42,7 @@ from minilvm.distributions import (
     RelaxedBernoulli,
     RelaxedOneHotCategorical,
     SoftplusTransform,
+    StudentT,
     Transformed,
     Uniform,
 )
@@ -60,6 +64,8 @@ class Row:
 LAWS = {
     "Bernoulli from logits": Row(lambda batch, xp: Bernoulli(logits=xp.zeros(batch)), enumerable=True),
     "Bernoulli from probs": Row(lambda batch, xp: Bernoulli(probs=xp.full(batch, 0.5)), enumerable=True),
+    "Beta": Row(lambda batch, xp: Beta(xp.ones(batch), 2.0)),
+    "Beta, broadcast": Row(lambda batch, xp: Beta(1.0, xp.ones(batch))),
     "Binomial from logits": Row(lambda batch, xp: Binomial(3, logits=xp.zeros(batch)), lacks="icdf", enumerable=True),
     "Binomial from probs, broadcast": Row(
         lambda batch, xp: Binomial(xp.full(batch, 3.0), probs=0.5), lacks="icdf", enumerable=True
@@ -84,11 +90,14 @@ LAWS = {
         enumerable=True,
         certain=True,
     ),
+    "Dirichlet": Row(lambda batch, xp: Dirichlet(xp.ones((*batch, 3))), event=(3,), lacks="cdf icdf"),
     "DiscreteUniform": Row(lambda batch, xp: DiscreteUniform(xp.zeros(batch), 3), enumerable=True, integers=True),
     "DiscretizedLogistic": Row(
         lambda batch, xp: DiscretizedLogistic(xp.zeros(batch), 1.0, low=-2, high=3), enumerable=True
     ),
     "Exponential": Row(lambda batch, xp: Exponential(xp.ones(batch))),
+    "Gamma": Row(lambda batch, xp: Gamma(xp.ones(batch), 2.0)),
+    "Gamma, broadcast": Row(lambda batch, xp: Gamma(1.0, xp.ones(batch))),
     "Gumbel": Row(lambda batch, xp: Gumbel(xp.zeros(batch), 1.0)),
     "Gumbel, broadcast": Row(lambda batch, xp: Gumbel(0.0, xp.ones(batch))),
     "Independent Bernoulli": Row(
@@ -150,6 +159,8 @@ LAWS = {
         event=(3,),
         lacks="cdf icdf mean variance mode entropy",
     ),
+    "StudentT": Row(lambda batch, xp: StudentT(xp.full(batch, 3.0))),
+    "StudentT, broadcast": Row(lambda batch, xp: StudentT(3.0, xp.zeros(batch), 1.0)),
     "Transformed": Row(
         lambda batch, xp: Transformed(Normal(xp.zeros(batch), 1.0), [SoftplusTransform(), AffineTransform(1.0, -2.0)]),
         lacks="mean variance mode entropy",
