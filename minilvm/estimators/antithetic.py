@@ -15,7 +15,7 @@ import minilvm.numpy as np
 from minilvm.backend import Array, default_rng
 from minilvm.distributions import Distribution
 from minilvm.distributions.base import sum_rightmost
-from minilvm.estimators.contracts import Integrand, bit_logits, differential, evaluated, finite, is_traced
+from minilvm.estimators.contracts import Integrand, differential, evaluated, finite, is_traced, movable_logits
 from minilvm.numpy import special
 from minilvm.tape import stop_gradient
 
@@ -42,7 +42,7 @@ def _paired(r: Integrand, q: Distribution, n_samples: int, rng: Any, *, averaged
     n_pairs, odd = divmod(n_samples, 2)
     if odd:
         raise ValueError(f"n_samples is {n_samples}; expected an even number: draws come in antithetic pairs")
-    logits = bit_logits(q)
+    logits = movable_logits(q)
     p = special.expit(stop_gradient(logits))
     u = default_rng(rng, like=p).random((n_pairs, *q.batch_shape, *q.event_shape), dtype=p.dtype)
     b, mirrored = (u < p).astype(p.dtype), (1.0 - u < p).astype(p.dtype)

@@ -15,7 +15,17 @@ import numpy
 import minilvm.numpy as np
 from minilvm import tree
 from minilvm.backend import Array
-from minilvm.distributions import Bernoulli, Delta, Distribution, Exponential, Independent, Normal, Uniform
+from minilvm.distributions import (
+    Bernoulli,
+    Delta,
+    Distribution,
+    Exponential,
+    Independent,
+    Normal,
+    OneHotCategorical,
+    Poisson,
+    Uniform,
+)
 from minilvm.rules import primitive
 from minilvm.tape import Tensor, stop_gradient
 
@@ -55,14 +65,14 @@ def base(q: Any) -> Any:
     return q
 
 
-def bit_logits(q: Any) -> Array:
-    """Return the log-odds of the bits of q, for estimators that move them; a certain bit cannot be moved."""
+def movable_logits(q: Any) -> Array:
+    """Return the log-odds of the bits of q, or log π of its one-hot vectors; what is certain cannot be moved."""
     law = base(q)
     if law.parameterization == "probs":
         p = stop_gradient(law.probs)
         if bool(((p == 0.0) | (p == 1.0)).any()):
-            raise ValueError('q has bits of probability 0 or 1, whose log-odds are infinite; use "score_function"')
-    return law.logits
+            raise ValueError('q has probabilities of 0 or 1, whose logarithms cannot be moved; use "score_function"')
+    return law.logits if isinstance(law, Bernoulli) else law.log_probs
 
 
 def _can_list(q: Any) -> bool:
@@ -72,13 +82,16 @@ def _can_list(q: Any) -> bool:
 LISTED: Final = Need("a q that can list its support", _can_list)
 PATHS: Final = Need("a q whose draws are differentiable (q.reparameterized)", lambda q: q.reparameterized)
 BITS: Final = Need("a q of independent bits", lambda q: isinstance(base(q), Bernoulli))
+SOFT: Final = Need(
+    "a q of independent bits or one-hot vectors", lambda q: isinstance(base(q), Bernoulli | OneHotCategorical)
+)
 STILL: Final = Need(
     "a q whose support does not move with its parameters",
     lambda q: not (isinstance(base(q), Uniform | Delta) and is_traced(q)),
 )
 MEASURES: Final = Need(
-    "a q of independent Normal, Bernoulli or Exponential elements",
-    lambda q: isinstance(base(q), Normal | Bernoulli | Exponential),
+    "a q of independent Normal, Bernoulli, Poisson or Exponential elements",
+    lambda q: isinstance(base(q), Normal | Bernoulli | Poisson | Exponential),
 )
 
 _E, _L = "E_q[r(z)]", "log p(x)"
@@ -92,13 +105,13 @@ CONTRACTS: Final = {
     "disarm": Contract(_E, "unbiased", "unbiased", (BITS,), source="arXiv:2006.10680, eq. 11"),
     "arm": Contract(_E, "unbiased", "unbiased", (BITS,), source="arXiv:1807.11143, eq. 5"),
     "rebar": Contract(
-        _E, "unbiased", "unbiased", (BITS,), smooth=True, evaluations="2", source="arXiv:1703.07370, eq. 6"
+        _E, "unbiased", "unbiased", (SOFT,), smooth=True, evaluations="2", source="arXiv:1703.07370, eq. 6"
     ),
-    "relax": Contract(_E, "unbiased", "unbiased", (BITS,), evaluations="1", source="arXiv:1711.00123, eq. 8"),
+    "relax": Contract(_E, "unbiased", "unbiased", (SOFT,), evaluations="1", source="arXiv:1711.00123, eq. 8"),
     "score_function": Contract(_E, "unbiased", "unbiased", (STILL,), source="N12, Williams (1992)"),
-    "straight_through": Contract(_E, "unbiased", "biased", (BITS,), smooth=True, source="arXiv:1308.3432"),
+    "straight_through": Contract(_E, "unbiased", "biased", (SOFT,), smooth=True, source="arXiv:1308.3432"),
     "gumbel_softmax": Contract(
-        _E, "unbiased", "biased", (BITS,), smooth=True, evaluations="2", source="arXiv:1611.00712, 1611.01144"
+        _E, "unbiased", "biased", (SOFT,), smooth=True, evaluations="2", source="arXiv:1611.00712, 1611.01144"
     ),
     "sticking_the_landing": Contract(_L, "lower", "unbiased", (PATHS,), smooth=True, source="arXiv:1703.09194"),
     "dreg": Contract(_L, "lower", "unbiased", (PATHS,), smooth=True, evaluations="2", source="arXiv:1810.04152, eq. 8"),

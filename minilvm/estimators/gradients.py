@@ -44,12 +44,12 @@ def expectation(
     estimator
         `"reparameterization"` (N13): z = g(ε; φ), differentiate through z. Needs q.reparameterized and r smooth in z.
         `"score_function"` (N12), also REINFORCE: r ∇ log q + ∇ r. Needs nothing of r, and is noisy: see `baseline`.
-        `"measure_valued"`: r at pairs of draws, where the density rises and where it falls. Normal, Bernoulli,
+        `"measure_valued"`: r at pairs of draws, where the density rises and where it falls. Normal, Bernoulli, Poisson,
         Exponential.
         `"arm"`, `"disarm"`, for bits: r at antithetic pairs of draws; K must be even.
-        `"rebar"`, or `Rebar(temperature, eta)`, for bits: the score function less the slope of relaxed bits.
-        `Relax(surrogate)`, for bits: the same, with a control variate of your own.
-        `"straight_through"`, and `"gumbel_softmax"` or `GumbelSoftmax(temperature)`, for bits: **biased**.
+        `"rebar"`, or `Rebar(temperature, eta)`, for bits and one-hot vectors: the score function, less what relaxed
+        draws show of its noise. `Relax(surrogate)`: the same, with a control variate of your own.
+        `"straight_through"`, and `"gumbel_softmax"` or `GumbelSoftmax(temperature)`, for the same: **biased**.
         `"exact"`: Σ_z q(z) r(z), where q can list its support. The reference.
     baseline
         For `"score_function"`: what to subtract from each r_k, which leaves the gradient unbiased and makes it quieter.

@@ -17,7 +17,7 @@ from typing import Any, Final
 import minilvm.numpy as np
 from minilvm import tree
 from minilvm.backend import Array, default_rng, namespace
-from minilvm.distributions import Bernoulli, Distribution, Exponential, Normal
+from minilvm.distributions import Bernoulli, Distribution, Exponential, Normal, Poisson
 from minilvm.distributions.base import sum_rightmost
 from minilvm.estimators.contracts import Integrand, base, differential, evaluated, finite, is_traced
 from minilvm.tape import Tensor, stop_gradient
@@ -54,7 +54,7 @@ def _with_each_replaced(r: Integrand, q: Distribution, z: Array, other: Array) -
     chosen = namespace(z).eye(L, dtype=bool).reshape(L, *(1 for _ in (K, *batch)), L)
     replaced = np.where(chosen, other.reshape(K, *batch, L), z.reshape(K, *batch, L))
     cost = finite(stop_gradient(evaluated(r, replaced.reshape(L * K, *batch, *q.event_shape), (L * K, *batch))))
-    return np.moveaxis(cost.reshape(L, K, *batch).mean(axis=1), 0, -1).reshape(*batch, *q.event_shape)
+    return np.moveaxis(cost.reshape(L, K, *batch).mean(axis=1), 0, -1).reshape((*batch, *q.event_shape))
 
 
 def _of_normal(q: Normal, z: Array, rng: Any) -> Iterator[WeakDerivative]:
@@ -79,6 +79,12 @@ def _of_bernoulli(q: Bernoulli, z: Array, rng: Any) -> Iterator[WeakDerivative]:
     yield WeakDerivative(q.probs, 1.0, np.ones_like(z), np.zeros_like(z))
 
 
+def _of_poisson(q: Poisson, z: Array, rng: Any) -> Iterator[WeakDerivative]:
+    """In λ: one more, less none more, c = 1."""
+    del rng
+    yield WeakDerivative(q.rate, 1.0, z + 1.0, z)
+
+
 def _of_exponential(q: Exponential, z: Array, rng: Any) -> Iterator[WeakDerivative]:
     """In λ: one wait less two, c = 1/λ; the first of the two is the one."""
     rate = stop_gradient(q.rate)
@@ -88,5 +94,6 @@ def _of_exponential(q: Exponential, z: Array, rng: Any) -> Iterator[WeakDerivati
 _DERIVATIVES: Final[dict[type, Callable[..., Iterator[WeakDerivative]]]] = {
     Normal: _of_normal,
     Bernoulli: _of_bernoulli,
+    Poisson: _of_poisson,
     Exponential: _of_exponential,
 }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import minilvm.numpy as np
 from minilvm.autograd import grad
-from minilvm.distributions import Bernoulli, Exponential, Independent, Normal
+from minilvm.distributions import Bernoulli, Exponential, Independent, Normal, Poisson
 from minilvm.estimators import expectation
 from minilvm.estimators.contracts import MEASURES
 from minilvm.estimators.measure_valued import _DERIVATIVES, WeakDerivative
@@ -97,6 +97,25 @@ def test_the_measures_of_a_normal_are_rayleighs_and_maxwells():
 
 
 @given(reals(2.0), arrays(3, 2.0))
+def test_of_poissons(log_rate, c):
+    """Over all counts that have any weight: Σ_z q(z) (r(z + 1) − r(z)) is the slope of Σ_z q(z) r(z)."""
+    z, rate = numpy.arange(150.0), numpy.exp(log_rate)
+
+    def r(z):
+        return c[0] * np.cos(z) + c[1] * z + c[2] * z**2
+
+    (weak,) = _DERIVATIVES[Poisson](Poisson(rate), z, None)
+    found = (numpy.exp(Poisson(rate).log_prob(z)) * weak.constant * (r(weak.plus) - r(weak.minus))).sum()
+    exact = grad(lambda rate: (np.exp(Poisson(rate).log_prob(z)) * r(z)).sum())(rate)
+    numpy.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-9)
+
+
+def test_a_mean_of_counts_has_a_slope_of_one_without_noise():
+    slope = grad(lambda rate: expectation(lambda z: z, Poisson(rate), 3, estimator="measure_valued", rng=0))(2.5)
+    assert slope == 1.0
+
+
+@given(reals(2.0), arrays(3, 2.0))
 def test_of_exponentials(log_rate, c):
     """E[c₀ z + c₁ z² + c₂ z³] = c₀/λ + 2 c₁/λ² + 6 c₂/λ³."""
     draws = Quadrature([exponential_rule(3)] * 2)
@@ -145,6 +164,11 @@ def test_faults_are_caught(monkeypatch, fault):
 
 
 def test_the_contract_names_the_laws_that_have_measures():
-    laws = {Normal: Normal(0.0, 1.0), Bernoulli: Bernoulli(logits=0.0), Exponential: Exponential(1.0)}
+    laws = {
+        Normal: Normal(0.0, 1.0),
+        Bernoulli: Bernoulli(logits=0.0),
+        Poisson: Poisson(1.0),
+        Exponential: Exponential(1.0),
+    }
     assert set(laws) == set(_DERIVATIVES)
     assert all(MEASURES.met(q) for q in laws.values())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import minilvm.numpy as np
 from minilvm import tree
 from minilvm.autograd import grad, stop_gradient, value_and_grad
-from minilvm.distributions import Bernoulli
+from minilvm.distributions import Bernoulli, Independent, OneHotCategorical
 from minilvm.estimators import GumbelSoftmax, Rebar, Relax, expectation
 from minilvm.estimators.relaxed import _given
 from minilvm.testing import Quadrature, assert_unbiased_gradient, gradient_moments, uniform_rule
@@ -57,6 +57,80 @@ def test_relax_asks_nothing_of_the_cost():
         logits,
         draws,
     )
+
+
+# Labels ---------------------------------------------------------------------------------------------------------------
+
+LOGITS = numpy.array([0.3, -0.8, 0.5])
+
+
+def label_cost(phi):
+    """A cost of one-hot vectors that is no sum of their elements once they are relaxed, and has a slope of its own."""
+    return lambda z: np.cos(z @ np.array([1.0, 2.0, 5.0]) + phi[0] * z[..., 1]) + 0.3 * phi[2] ** 2 * z[..., 0]
+
+
+def every_label(n):
+    """Rules for a label and the three exponential numbers behind it, −log u, with nodes u that crowd at both ends."""
+    t, w = uniform_rule(n)
+    exponential = -numpy.log(t**3 * (10.0 - 15.0 * t + 6.0 * t**2)), 30.0 * w * (t * (1.0 - t)) ** 2
+    p = numpy.exp(LOGITS) / numpy.exp(LOGITS).sum()
+    return Quadrature([uniform_rule(1, cuts=p.cumsum()[:2]), *[exponential] * 3])
+
+
+@pytest.mark.parametrize(
+    "how",
+    [Rebar(1.0, 0.8), Relax(lambda x: np.softmax(x)[..., 0] + np.tanh(x[..., 1] - x[..., 2]))],
+    ids=["rebar", "relax"],
+)
+def test_of_labels_too_it_is_unbiased(how):
+    draws = every_label(16)
+    assert_unbiased_gradient(
+        lambda q, phi: expectation(label_cost(phi), q, estimator=how, rng=draws),
+        lambda phi: expectation(label_cost(phi), OneHotCategorical(logits=phi), estimator="exact"),
+        lambda phi: OneHotCategorical(logits=phi),
+        LOGITS,
+        draws,
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("how", ["straight_through", GumbelSoftmax(1.0)], ids=["straight through", "gumbel-softmax"])
+def test_of_labels_too_the_biased_are_seen_to_be(how):
+    draws = every_label(12)
+    with pytest.raises(AssertionError, match="a ratio of"):
+        assert_unbiased_gradient(
+            lambda q, phi: expectation(label_cost(phi), q, estimator=how, rng=draws),
+            lambda phi: expectation(label_cost(phi), OneHotCategorical(logits=phi), estimator="exact"),
+            lambda phi: OneHotCategorical(logits=phi),
+            LOGITS,
+            draws,
+            rtol=1e-2,
+        )
+
+
+def test_several_labels_are_moved_each_by_itself(xp):
+    """Two labels of three in an event: the slope has the shape of the logits, and the mean that enumeration gives."""
+    logits = xp.asarray(numpy.stack([LOGITS, -LOGITS]))
+
+    def mean(a, n_samples=1, estimator="exact"):
+        q = Independent(OneHotCategorical(logits=a), 1)
+        return expectation(
+            lambda z: z[..., 0, 0] * z[..., 1, 2] + z[..., 0, 1] ** 2, q, n_samples, estimator=estimator, rng=0
+        )
+
+    found, exact = grad(mean)(logits, 20_000, "rebar"), grad(mean)(logits)
+    assert abs(found - exact).max() < 0.02
+    assert found.shape == (2, 3)
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_the_numbers_behind_a_label_agree_with_it_and_are_gumbels(label):
+    n, rng = 200_000, numpy.random.default_rng(0)
+    q = OneHotCategorical(logits=numpy.broadcast_to(LOGITS, (n, 3)))
+    b = q.sample(rng=rng)
+    x, log_pi = _given(q, b, rng), LOGITS - numpy.log(numpy.exp(LOGITS).sum())
+    assert (x.argmax(axis=1) == b.argmax(axis=1)).all()
+    assert_drawn_from(x[:, label], lambda x: numpy.exp(-numpy.exp(log_pi[label] - x)))
 
 
 # Faults ---------------------------------------------------------------------------------------------------------------
