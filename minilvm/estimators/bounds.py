@@ -19,7 +19,14 @@ import minilvm.numpy as np
 from minilvm.backend import Array
 from minilvm.distributions import Distribution, kl_divergence
 from minilvm.distributions.parameters import times_log
-from minilvm.estimators.weights import LogJoint, check_n_samples, logmeanexp, logsumexp_of_others, per_datum
+from minilvm.estimators.weights import (
+    LogJoint,
+    check_n_samples,
+    check_samples,
+    logmeanexp,
+    logsumexp_of_others,
+    per_datum,
+)
 
 
 class LikelihoodModel(LogJoint, Protocol):
@@ -38,6 +45,7 @@ def elbo(log_w: Array) -> Array:
 
     Tight at q(z) = p(z | x), where log w is constant in z; the gap is KL(q(z) ‖ p(z | x)) (N9). (Jordan et al. 1999.)
     """
+    check_samples(log_w)
     return log_w.mean(axis=0)
 
 
@@ -85,6 +93,7 @@ def renyi(log_w: Array, alpha: float) -> Array:
             f"alpha is {alpha}; expected a finite number of at least 0. Below 0 an upper bound is estimated, by no "
             "bound: cubo(log_w, n=1 - alpha)"
         )
+    check_samples(log_w)
     if alpha == 1.0:
         return elbo(log_w)
     zero = log_w.min(axis=0) == -np.inf if alpha > 1.0 else log_w.max(axis=0) == -np.inf
@@ -155,6 +164,7 @@ def eubo(log_w: Array) -> Array:
 
     The gap is KL(p(z | x) ‖ q). The same average as `elbo`; where z comes from makes the difference.
     """
+    check_samples(log_w)
     return log_w.mean(axis=0)
 
 
@@ -181,6 +191,7 @@ def _along_path(log_w: Array, betas: Sequence[float], *, left: bool) -> Array:
     intervals = list(itertools.pairwise(map(float, betas)))
     if not intervals or betas[0] != 0.0 or betas[-1] != 1.0 or not all(low < high for low, high in intervals):
         raise ValueError(f"betas are {betas}; expected numbers that rise from 0 to 1")
+    check_samples(log_w)
 
     def riemann_sum(log_w: Array) -> Array:
         return sum((high - low) * _tempered_mean(log_w, low if left else high) for low, high in intervals)

@@ -12,6 +12,7 @@ import minilvm.numpy as np
 from minilvm import backend
 from minilvm.backend import Array, namespace
 from minilvm.estimators.bounds import elbo, iwae
+from minilvm.estimators.weights import check_samples, check_weights
 from minilvm.tape import stop_gradient
 
 
@@ -21,6 +22,7 @@ def effective_sample_size(log_w: Array) -> Array:
     Between 1 and K, and 0 where all weights are 0. A diagnosis from the draws at hand: it cannot see a part of the
     posterior that no draw has found. (Kong, 1992; docs/notes.md, chapter 3.)
     """
+    check_samples(log_w)
     total = np.logsumexp(log_w, axis=0)
     return np.exp(2.0 * total - np.where(total == -np.inf, 0.0, np.logsumexp(2.0 * log_w, axis=0)))
 
@@ -35,7 +37,8 @@ def pareto_k(log_w: Array) -> Array:
     show. +inf where fewer than five weights are in the tail, as always for K ≤ 20; −inf where all of the tail is equal
     to rounding, as at the posterior. (Vehtari, Simpson, Gelman, Yao and Gabry, arXiv:1507.02646, algorithm 1.)
     """
-    columns = backend.to_numpy(stop_gradient(log_w)).T
+    check_samples(log_w)
+    columns = backend.to_numpy(check_weights(stop_gradient(log_w))).T
     return namespace(log_w).asarray(numpy.array([_tail_shape(column) for column in columns], dtype=log_w.dtype))
 
 

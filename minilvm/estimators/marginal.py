@@ -137,10 +137,15 @@ def importance_sampling(log_w: Array | Iterable[Array]) -> Estimate:
 
     Or from their rows in parts, `log_weight_tiles`, which are summed up one by one and never held together.
     Unbiased for any q that covers the posterior; its variance is p(x)² · χ²(posterior ‖ q) / K.
+
+    Raises
+    ------
+    ValueError
+        There are no weights, or one is NaN or +inf.
     """
     return functools.reduce(operator.add, map(_mean_weight, [log_w] if hasattr(log_w, "shape") else log_w))
 
 
 def _mean_weight(log_w: Array) -> Estimate:
-    log_p = logmeanexp(log_w)
+    log_p = logmeanexp(check_weights(log_w))
     return Estimate(log_p, np.square(_relative(log_w, log_p) - (log_p > -np.inf)).sum(axis=0), len(log_w))

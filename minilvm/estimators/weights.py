@@ -33,6 +33,7 @@ def logmeanexp(log_w: Array, axis: int = 0) -> Array:
     >>> float(logmeanexp(numpy.log([1.0, 3.0])))
     0.6931471805599453
     """
+    check_samples(log_w, axis)
     return _log_total(log_w, axis) - math.log(log_w.shape[axis])
 
 
@@ -150,6 +151,8 @@ def tiles(n_rows: int, x: Array) -> Iterator[tuple[int, int]]:
 
 def per_datum(q: Distribution, x: Array) -> Distribution:
     """Return q with one law for each datum: itself, or a single law shared by all."""
+    if not hasattr(x, "shape"):
+        raise TypeError(f"x is {type(x).__name__}; expected an array of shape (N, …): numpy.asarray(x)")
     if callable(q):
         raise TypeError(f"q is {type(q).__name__}, which is no law of z, but gives one: pass guide(x)")
     if q.batch_shape == (len(x),):
@@ -163,6 +166,12 @@ def check_n_samples(n_samples: int) -> None:
     """Refuse to estimate anything from no samples."""
     if n_samples < 1:
         raise ValueError(f"n_samples is {n_samples}; expected at least 1")
+
+
+def check_samples(log_w: Array, axis: int = 0) -> None:
+    """Refuse to average no samples."""
+    if log_w.ndim == 0 or log_w.shape[axis] == 0:
+        raise ValueError(f"log_w has shape {log_w.shape}; expected (K, N), at least one sample")
 
 
 def check_weights(log_w: Array, first: int = 0) -> Array:

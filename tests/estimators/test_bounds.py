@@ -380,3 +380,9 @@ def test_bounds_refuse_what_would_make_them_something_else():
     for betas in ([], [0.0], [0.0, 0.5], [0.1, 1.0], [0.0, 0.5, 0.5, 1.0], [0.0, 0.7, 0.2, 1.0], [0.0, numpy.nan, 1.0]):
         with pytest.raises(ValueError, match="rise from 0 to 1"):
             tvo(log_w, betas)
+
+
+@pytest.mark.parametrize("bound", [elbo, eubo, iwae, *OTHERS])
+def test_the_mean_of_no_samples_is_refused(bound):
+    with pytest.raises(ValueError, match=r"log_w has shape \(0, 3\); expected"):
+        bound(numpy.zeros((0, 3)))

@@ -200,3 +200,13 @@ def test_the_ledger_of_a_linear_gaussian_is_the_closed_form_of_the_notes():
 def test_data_that_do_not_match_are_refused():
     with pytest.raises(ValueError, match=r"\(3,\), log_w_best \(5, 2\) and log_w \(5, 3\); expected \(N,\)"):
         gap_ledger(numpy.zeros(3), numpy.zeros((5, 2)), numpy.zeros((5, 3)))
+
+
+def test_weights_that_are_none_are_refused(xp):
+    log_w = xp.zeros((30, 2))
+    log_w[7, 1] = numpy.nan
+    with pytest.raises(ValueError, match="sample 7, datum 1 is nan"):
+        pareto_k(log_w)
+    for diagnosis in (pareto_k, effective_sample_size):
+        with pytest.raises(ValueError, match=r"shape \(0, 2\); expected \(K, N\), at least one sample"):
+            diagnosis(log_w[:0])

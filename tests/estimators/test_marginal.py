@@ -185,7 +185,17 @@ def test_every_datum_has_draws_of_its_own(xp, proposal):
     assert len(set(log_p.tolist())) > 10
 
 
+@pytest.mark.parametrize("bad", [numpy.nan, numpy.inf])
+def test_a_weight_that_is_none_is_named(xp, bad):
+    log_w = xp.zeros((3, 2))
+    log_w[2, 1] = bad
+    with pytest.raises(ValueError, match=f"sample 2, datum 1 is {bad}"):
+        importance_sampling(log_w)
+
+
 def test_refusals():
+    with pytest.raises(ValueError, match=r"log_w has shape \(0, 3\); expected \(K, N\), at least one sample"):
+        importance_sampling(numpy.zeros((0, 3)))
     model = SigmoidBeliefNetwork.random(2, 3, rng=0)
     x = numpy.ones((1, 3))
     with pytest.raises(ValueError, match="n_samples is 0"):

@@ -268,3 +268,9 @@ def test_a_guide_is_to_be_called_first(xp):
     ):
         log_weights(model, guide, x, 2, rng=0)
     assert log_weights(model, guide(x), x, 2, rng=0).shape == (2, 4)
+
+
+def test_a_list_is_no_array():
+    model, x, q = linear_problem()
+    with pytest.raises(TypeError, match=r"x is list; expected an array of shape \(N, …\): numpy.asarray"):
+        log_weights(model, q, x.tolist(), 2, rng=0)
