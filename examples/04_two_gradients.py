@@ -23,9 +23,10 @@ from tqdm import tqdm
 from minilvm.autograd import grad
 from minilvm.backend import Array
 from minilvm.distributions import Normal
-from minilvm.estimators import expectation
+from minilvm.estimators import CONTRACTS, Rebar, expectation
 from minilvm.inference import Adam
 from minilvm.models import SigmoidBeliefNetwork, factorised_bernoulli
+from minilvm.testing import Quadrature, uniform_rule
 
 quick = course.quick()
 course.chapter("4. Two gradients: of E[(z − a)²] under N(μ, σ²), μ − a = 1, σ = 0.5; then of an ELBO")
@@ -184,6 +185,75 @@ for name, how in {"exact gradient": by_enumeration, **discrete}.items():
     climbs[name] = np.array(curve)  # (n_steps / every + 1, n_runs)
 
 # %% [markdown]
+# ## Every other way, and what each costs
+#
+# Thirty years of papers make N12 quieter for bits. They differ in what they ask for: other draws (leave one out), a
+# mirror image of each draw (ARM, DisARM), each bit set to 0 and to 1 (measure-valued), or a slope of `r` between the
+# bits, used as a control variate (REBAR), or used as it is, with a bias (straight-through, Gumbel-softmax).
+#
+# With three bits there is nothing to sample. Everything that an estimator draws is a few uniform numbers; let a
+# generator hand out all of their pieces at once, each with its probability, and mean and variance of the gradient are
+# sums. What cuts a uniform into pieces is p (a bit is 1 where u < p), and 1 − p for the mirror image; REBAR's second
+# uniform has no edge, and Gauss's rule takes care of it.
+
+# %%
+net_rng = np.random.default_rng(5)
+network = SigmoidBeliefNetwork.random(n_latents=3, n_features=10, rng=net_rng)
+seen, _ = network.sample(1, rng=net_rng)
+phi = np.array([0.5, -1.0, 0.2])
+p = 1 / (1 + np.exp(-phi))
+
+
+def bound_of_three(logits: Array, **how: object) -> Array:
+    """The ELBO of each row of three logits, with the gradient of the estimator that `how` describes."""
+    q = factorised_bernoulli(logits)
+    data = np.repeat(seen, len(logits), axis=0)
+    return expectation(lambda z: network.log_joint(data, z) - q.log_prob(z), q, **how)
+
+
+def bias_and_variance(rules: list, **how: object) -> tuple[Array, float]:
+    """Bias of the gradient, and its variance summed over φ: over all draws, each with its probability."""
+    draws = Quadrature(rules)
+    copies = np.tile(phi, (len(draws.probability), 1))
+    rows = grad(lambda a: bound_of_three(a, rng=draws, **how).sum())(copies)
+    mean = draws.probability @ rows
+    return mean - of_three, float(draws.probability @ ((rows - mean) ** 2).sum(axis=1))
+
+
+of_three = grad(lambda a: bound_of_three(a, estimator="exact").sum())(phi[None])[0]
+bit = [uniform_rule(1, cuts=[p_l]) for p_l in p]
+pair = [uniform_rule(2, cuts=[p_l, 1 - p_l]) for p_l in p]
+smooth = [uniform_rule(12)] * 3
+few = (2, 3) if quick else (2, 3, 4, 5)
+
+one_estimate = {  # draws K, evaluations of r, bias and variance, where more draws only average
+    "score_function": (1, 1, bias_and_variance(bit, estimator="score_function")),
+    "arm": (2, 2, bias_and_variance(pair, n_samples=2, estimator="arm")),
+    "disarm": (2, 2, bias_and_variance(pair, n_samples=2, estimator="disarm")),
+    "measure_valued": (1, 7, bias_and_variance(bit, estimator="measure_valued")),
+    "rebar": (1, 2, bias_and_variance(bit + smooth, estimator=Rebar(temperature=1.0))),
+    "straight_through": (1, 1, bias_and_variance(bit, estimator="straight_through")),
+    "gumbel_softmax": (1, 2, bias_and_variance(bit + smooth, estimator="gumbel_softmax")),
+}
+left_out = {
+    K: bias_and_variance(bit * K, n_samples=K, estimator="score_function", baseline="leave_one_out") for K in few
+}
+
+unbiased = {name: one for name, one in one_estimate.items() if CONTRACTS[name].gradient == "unbiased"}
+largest = max(np.abs(bias).max() for *_, (bias, _) in [*unbiased.values(), *((0, one) for one in left_out.values())])
+course.report("3 bits: largest bias of the unbiased", f"{largest:.0e}", "0, over all draws", holds=largest < 1e-9)
+for name in ("straight_through", "gumbel_softmax"):
+    bias = np.abs(one_estimate[name][2][0]).max()
+    course.report(f"3 bits: largest bias, {name}", f"{bias:.2f}", "as declared", holds=bias > 1e-3)
+cost_times_noise = {
+    **{name: evaluations * variance for name, (_, evaluations, (_, variance)) in unbiased.items()},
+    "leave_one_out": 2 * left_out[2][1],
+}
+for name, product in sorted(cost_times_noise.items(), key=lambda item: -item[1]):
+    holds = product <= cost_times_noise["score_function"]
+    course.report(f"3 bits: variance × evaluations, {name}", f"{product:.2f}", "exact", holds=holds)
+
+# %% [markdown]
 # ## The picture
 
 # %%
@@ -219,11 +289,47 @@ right.legend(loc="lower right")
 course.save(fig, "04_two_gradients")
 
 # %% [markdown]
+# ## The frontier
+#
+# More draws buy less noise, in proportion, for all but the leave-one-out baseline, which gains twice: every further
+# draw is averaged over *and* makes the baseline better. A bias is not for sale: the error of a biased estimator stops
+# falling where it reaches it. Which is the best depends on the price of one evaluation of `r`, and on `r`; with three
+# bits eight evaluations are the exact gradient.
+
+# %%
+fig, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), sharey=True)
+budget = 2 ** np.arange(10)
+palette = [course.RED, course.PURPLE, course.BLUE, course.GREEN, course.ORANGE, course.SKY, course.BLACK]
+for (name, (_, evaluations, (bias, variance))), colour in zip(one_estimate.items(), palette, strict=True):
+    affordable = budget[budget >= evaluations]
+    error = (bias**2).sum() + variance * evaluations / affordable
+    panel, style = (left, "o-") if name in unbiased else (right, "o--")
+    panel.plot(affordable, error, style, ms=4, color=colour, label=name)
+    if name not in unbiased:
+        right.axhline((bias**2).sum(), color=colour, lw=0.8, ls=":")
+left.plot(
+    list(left_out), [variance for _, variance in left_out.values()], "s-", ms=5, color="grey", label="leave_one_out"
+)
+right.plot(budget, cost_times_noise["score_function"] / budget, color=course.RED, lw=0.8, label="score_function")
+left.axvline(2**3, color="black", lw=0.8, ls=":")
+left.annotate("exact", (2**3, 0), (3, 6), textcoords="offset points", xycoords=("data", "axes fraction"))
+for panel, title in ((left, "Unbiased: noise falls as 1/evaluations"), (right, "Biased: the error ends at bias²")):
+    panel.set(xscale="log", yscale="log", xlabel="evaluations of r")
+    panel.set_xticks(budget, budget)
+    panel.minorticks_off()
+    panel.set_title(title)
+    panel.legend(loc="upper right", fontsize=9)
+left.set_ylabel("expected squared error of ∇ELBO")
+course.save(fig, "04_the_frontier")
+
+# %% [markdown]
 # ## What this simplified
 #
 # - The order is not a law. For r(z) = sin ωz with a large ω the score function is the quieter: it sees how large
 #   `r` is, the path how steep.
-# - The leave-one-out baseline is a constant for each draw. Baselines that depend on `x`, and control variates that
-#   depend on `z`, do better.
+# - The leave-one-out baseline is a constant for each draw. Baselines that depend on `x`, learned with the guide, do
+#   better where data differ; `expectation` takes them.
+# - λ and η of REBAR are fixed here. They can be learned, as the mean of the gradient does not depend on them: go down
+#   the slope of its square.
 # - Bits can be relaxed to numbers between 0 and 1, which move. That is another model, and its bound is not a bound
 #   for bits.
