@@ -8,22 +8,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from tqdm import tqdm
 
 import minilvm.numpy as np
 from minilvm.backend import Array
 from minilvm.distributions.parameters import times_log
-from minilvm.inference.passes import EMModel, summing
+from minilvm.inference.passes import EMModel, Pass, summing
 from minilvm.inference.shards import Data
+from minilvm.inference.steps import Step, SumOver, em, squarem
 from minilvm.inference.workers import WorkerLostError
 from minilvm.models.base import CollapsedComponentError
 
 Model = TypeVar("Model", bound=EMModel)
+
+STEPS: Final[dict[str | None, Callable[[Any, SumOver], Iterator[Step]]]] = {None: em, "squarem": squarem}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,7 @@ def fit_em(
     tol: float = 1e-10,
     sample_weight: Array | None = None,
     executor: Executor | None = None,
+    accelerate: Literal["squarem"] | None = None,
     callback: Callable[[int, Model, float], None] | None = None,
     progress: bool = False,
 ) -> EMResult[Model]:
@@ -73,6 +77,9 @@ def fit_em(
         Of shape (N,), at least 0: as if each point were there so many times.
     executor
         Of `concurrent.futures`, or one like it, whose workers share each pass over the data.
+    accelerate
+        "squarem" for leaps after every two steps, where they lead no lower (inference/steps.py): several times fewer
+        passes where EM is slow. The model then needs an `is_valid()`.
     callback
         Called as `callback(step, model, lower_bound)` with the parameters before each step, and with the last.
     progress
@@ -92,23 +99,27 @@ def fit_em(
     """
     if max_iter < 0:
         raise ValueError(f"max_iter is {max_iter}; expected at least 0")
+    if accelerate not in STEPS:
+        raise ValueError(f"accelerate is {accelerate!r}; expected one of {', '.join(map(repr, STEPS))}")
     bounds: list[float] = []
+    n_passes, at, converged = 0, model, False
     try:
-        with summing(model, x, sample_weight, executor) as sum_over:
-            for step in tqdm(range(max_iter + 1), desc="EM", disable=not progress):
-                found = sum_over(model)
-                bounds.append(found.log_likelihood + _log_parameter_prior(model))
+        with summing(model, x, sample_weight, executor) as sum_over, tqdm(desc="EM", disable=not progress) as bar:
+
+            def counted(model: Any) -> Pass:
+                nonlocal n_passes
+                n_passes += 1
+                return sum_over(model)
+
+            for at, found, bound, by_em in STEPS[accelerate](model, counted):
+                converged = by_em and len(bounds) > 0 and abs(bound - bounds[-1]) < tol * found.weight
+                bounds.append(bound)
+                bar.update()
                 if callback is not None:
-                    callback(step, model, bounds[-1])
-                converged = step > 0 and abs(bounds[-1] - bounds[-2]) < tol * found.weight
-                if converged or step == max_iter:
+                    callback(len(bounds) - 1, at, bound)
+                if converged or len(bounds) > max_iter:
                     break
-                model = model.m_step(found.statistics)
     except (CollapsedComponentError, WorkerLostError) as error:
-        error.result = EMResult(model, bounds, converged=False, n_passes=len(bounds))
+        error.result = EMResult(at, bounds, converged=False, n_passes=n_passes)
         raise
-    return EMResult(model, bounds, converged, len(bounds))
-
-
-def _log_parameter_prior(model: Any) -> float:
-    return float(model.log_parameter_prior()) if hasattr(model, "log_parameter_prior") else 0.0
+    return EMResult(at, bounds, converged, n_passes)

@@ -59,6 +59,12 @@ class BernoulliMixture(Mixture):
         """p(x | z) = Π_d Bernoulli(x_d; p_zd)."""
         return Independent(Bernoulli(probs=self.probs[z]), 1)
 
+    def is_valid(self) -> bool:
+        """Whether the weights and probabilities are."""
+        margin = 0.0 if self.pseudocount == 0.0 else np.finfo(self.probs.dtype).tiny  # a prior knows nothing certain
+        of_bits = (self.probs >= margin) & (1.0 - self.probs >= margin)
+        return bool((self.weights > 0).all() & of_bits.all())
+
     def component_log_joint(self, x: Array) -> Array:
         """log π_c + Σ_d [x_nd log p_cd + (1 − x_nd) log(1 − p_cd)], of shape (N, C)."""
         check_bits(x, self.probs.shape[1])

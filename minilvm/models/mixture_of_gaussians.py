@@ -132,6 +132,11 @@ class MixtureOfGaussians(Mixture):
         """Refuse data that are not a finite (N, D) table to match the means."""
         check_data(x, self.means.shape[1])
 
+    def is_valid(self) -> bool:
+        """Whether the weights are positive and the covariances definite."""
+        sound = self._kind.are_sound(self.covariances, np.zeros_like(self._kind.variances(self.covariances)))
+        return bool((self.weights > 0).all() & sound.all())
+
     def component_log_joint(self, x: Array) -> Array:
         """log π_c + log N(x_n; μ_c, Σ_c), of shape (N, C)."""
         self.check_data(x)

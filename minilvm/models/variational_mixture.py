@@ -132,6 +132,12 @@ class VariationalMixture:
         """Refuse data that are not a finite (N, D) table to match the means."""
         check_data(x, self.means.shape[1])
 
+    def is_valid(self) -> bool:
+        """Whether the parameters are those of laws."""
+        positive = [self.concentration, self.mean_precision, self.degrees_of_freedom - (self._rows - 1.0)]
+        sound = self._kind.are_sound(self.scale, np.zeros_like(self._kind.variances(self.scale)))
+        return all(bool((parameter > 0).all()) for parameter in positive) and bool(sound.all())
+
     def kernel(self) -> Kernel:
         """Return log ρ_nc = E[log π_c] + ½ E[log |Λ_c|] − ½ D (log 2π + 1/β_c) − ½ (x − m_c)ᵀ E[Λ_c] (x − m_c)."""
         D = self.means.shape[1]
