@@ -111,12 +111,12 @@ def test_a_worker_that_dies_is_an_error_that_says_how_to_go_on():
     plain = MixtureOfGaussians(*(getattr(start, name) for name in ("weights", "means", "covariances")))
     expected = fit_em(plain, x, tol=-1.0, max_iter=2)
     assert found.lower_bounds == expected.lower_bounds[:2]
-    assert found.model.means.tobytes() == expected.model.means.tobytes()
+    assert found.model.means.tobytes() == fit_em(plain, x, tol=-1.0, max_iter=1).model.means.tobytes()
     assert not found.converged
     for leaf, copy in zip(tree.leaves(start), before, strict=True):
         numpy.testing.assert_array_equal(leaf, copy)
-    resumed = fit_em(MixtureOfGaussians(*tree.leaves(found.model)), x, tol=-1.0, max_iter=0)
-    assert resumed.lower_bounds == expected.lower_bounds[2:]
+    resumed = fit_em(MixtureOfGaussians(*tree.leaves(found.model)), x, tol=-1.0, max_iter=1)
+    assert resumed.lower_bounds == expected.lower_bounds[1:]
 
 
 def test_an_error_in_the_work_is_raised_as_it_is(processes):
