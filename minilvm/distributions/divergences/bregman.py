@@ -14,6 +14,7 @@ import numpy
 
 import minilvm.numpy as np
 from minilvm.backend import Array
+from minilvm.numpy.stirling import binet
 from minilvm.rules import primitive
 
 
@@ -32,6 +33,18 @@ def log_excess(w: Array) -> Array:
     """Return exp(−w) − 1 + w, which is `excess` of a ratio t = exp(−w) that is given by its logarithm."""
     with numpy.errstate(over="ignore"):  # so is exp(1000) = +inf
         return numpy.expm1(-w) + w
+
+
+def shape_excess(x: Array, y: Array) -> Array:
+    """Return B_F(x, y) for F(x) = log Γ(x) − x log x + x, the part of log Γ that is left when its slope is scaled away.
+
+    By Stirling's formula F = ½ log 2π − ½ log x + μ(x), with Binet's function μ: ½ (t − 1 − log t) for t = x/y, and
+    what μ leaves, by its Taylor series where x is so near y that its definition has no digits.
+    """
+    h = x - y
+    near = np.abs(h) < 1e-3 * y
+    series = np.square(h) * (binet(2, y) / 2.0 + h * (binet(3, y) / 6.0 + h * binet(4, y) / 24.0))
+    return 0.5 * excess(x / y) + np.where(near, series, binet(0, x) - binet(0, y) - h * binet(1, y))
 
 
 def scale_divergence(r: Array) -> Array:

@@ -16,7 +16,9 @@ import minilvm.numpy as np
 from minilvm import tree
 from minilvm.backend import Array, namespace
 from minilvm.distributions.base import Distribution
+from minilvm.distributions.beta import Beta
 from minilvm.distributions.exponential import Exponential
+from minilvm.distributions.gamma import Gamma
 from minilvm.distributions.gumbel import Gumbel
 from minilvm.distributions.kl import Divergence, missing, register_kl
 from minilvm.distributions.laplace import Laplace
@@ -24,17 +26,21 @@ from minilvm.distributions.log_normal import LogNormal
 from minilvm.distributions.normal import Normal
 from minilvm.distributions.parameters import broadcast
 from minilvm.distributions.relaxed_bernoulli import RelaxedBernoulli
+from minilvm.distributions.student_t import StudentT
 from minilvm.distributions.uniform import Uniform
 from minilvm.tape import stop_gradient
 
 LINE, HALF_LINE, UNIT = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
 ENDS: Final[dict[type, tuple[float, float]]] = {
+    Beta: UNIT,
     Exponential: HALF_LINE,
+    Gamma: HALF_LINE,
     Gumbel: LINE,
     Laplace: LINE,
     LogNormal: HALF_LINE,
     Normal: LINE,
     RelaxedBernoulli: UNIT,
+    StudentT: LINE,
 }
 
 

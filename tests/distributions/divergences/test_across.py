@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from minilvm.distributions import Exponential, LogNormal, Normal, Uniform
+from minilvm.distributions import Beta, Exponential, Gamma, LogNormal, Normal, Uniform
 from minilvm.distributions.divergences.across import LOG_LAPLACE, MEAN_LOG
 from tests.distributions.quadrature import expectation
 
@@ -32,6 +32,8 @@ def test_logarithm_of_the_laplace_transform(kind, data, s):
 
 
 LAWS = {
+    Beta: st.builds(Beta, positive, st.floats(1.0, 3.0)),
+    Gamma: st.builds(Gamma, positive, positive),
     Exponential: st.builds(Exponential, positive),
     LogNormal: st.builds(LogNormal, st.floats(-1.0, 1.0), positive),
     Normal: st.builds(Normal, st.floats(-1.0, 1.0), positive),

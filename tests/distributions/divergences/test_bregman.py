@@ -5,12 +5,13 @@ from __future__ import annotations
 import mpmath
 import numpy
 import pytest
+import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from minilvm.autograd import check_grads
-from minilvm.distributions.divergences.bregman import excess, log_excess, scale_divergence
+from minilvm.distributions.divergences.bregman import excess, log_excess, scale_divergence, shape_excess
 
 small = st.floats(-40, -0.5).map(lambda e: 10.0**e)
 
@@ -50,6 +51,33 @@ def test_divergence_of_a_scale(r, inverted):
         )
 
 
+def shape_excess_of(x, y):
+    F = lambda x: mpmath.loggamma(x) - x * mpmath.log(x) + x  # noqa: E731
+    slope = lambda x: mpmath.digamma(x) - mpmath.log(x)  # noqa: E731
+    with mpmath.workdps(60):
+        x, y = mpmath.mpf(x), mpmath.mpf(y)
+        return float(F(x) - F(y) - slope(y) * (x - y))
+
+
+@pytest.mark.parametrize("y", [1e-5, 0.1, 1.0, 5.0, 9.9, 11.0, 1e3, 1e8])
+@pytest.mark.parametrize(
+    "ratio", [1e-3, 0.5, 0.99, 1.0 - 1e-5, 1.0 - 1e-7, 1.0 + 1e-7, 1.0 + 2e-4, 1.0 + 2e-3, 2.0, 1e3]
+)
+def test_excess_of_a_shape(y, ratio):
+    x = y * ratio
+    assert_allclose(shape_excess(x, y), shape_excess_of(x, y), rtol=1e-7)
+
+
+def test_a_textbooks_excess_of_a_shape_is_caught():
+    def textbook(x, y):
+        return scipy.special.gammaln(x) - scipy.special.gammaln(y) - scipy.special.digamma(y) * (x - y)
+
+    x, y = 1e8 * (1.0 + 1e-7), 1e8
+    gap = x * (y / x - 1.0 - numpy.log(y / x))  # between log Γ and F
+    with pytest.raises(AssertionError):
+        assert_allclose(textbook(x, y) - gap, shape_excess_of(x, y), rtol=1e-1)
+
+
 @given(small, st.sampled_from([-1.0, 1.0]))
 def test_none_is_negative(step, sign):
     assert excess(1.0 + sign * step) >= 0
@@ -61,3 +89,4 @@ def test_derivatives():
     x = numpy.array([0.3, 1.0, 2.5])
     for f in (excess, log_excess, scale_divergence):
         check_grads(f, [x])
+    check_grads(shape_excess, [x, numpy.array([[0.3001], [12.0]])])

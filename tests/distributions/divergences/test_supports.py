@@ -12,12 +12,15 @@ from minilvm import tree
 from minilvm.autograd import grad
 from minilvm.backend import to_numpy
 from minilvm.distributions import (
+    Beta,
     Exponential,
+    Gamma,
     Gumbel,
     Laplace,
     LogNormal,
     Normal,
     RelaxedBernoulli,
+    StudentT,
     Uniform,
     kl_divergence,
 )
@@ -26,11 +29,14 @@ from tests.distributions.helpers import assert_dtype, assert_of
 
 LAWS = [
     Exponential(numpy.ones(2)),
+    Beta(numpy.ones(2), 1.0),
+    Gamma(numpy.ones(2), 1.0),
     Gumbel(numpy.zeros(2), 1.0),
     Laplace(numpy.zeros(2), 1.0),
     LogNormal(numpy.zeros(2), 1.0),
     Normal(numpy.zeros(2), 1.0),
     RelaxedBernoulli(0.5, logits=numpy.zeros(2)),
+    StudentT(numpy.full(2, 3.0)),
     Uniform(0.1, numpy.full(2, 0.9)),
 ]
 each_law = pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)
