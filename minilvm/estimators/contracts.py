@@ -18,14 +18,18 @@ from minilvm.backend import Array
 from minilvm.distributions import (
     Bernoulli,
     Delta,
+    DiscreteUniform,
     Distribution,
     Exponential,
+    Gamma,
     Independent,
     Normal,
     OneHotCategorical,
     Poisson,
+    Transformed,
     Uniform,
 )
+from minilvm.distributions.parameters import finite as real
 from minilvm.rules import primitive
 from minilvm.tape import Tensor, stop_gradient
 
@@ -75,6 +79,13 @@ def movable_logits(q: Any) -> Array:
     return law.logits if isinstance(law, Bernoulli) else law.log_probs
 
 
+def _moves(law: Any) -> bool:
+    """Whether where the law has a density depends on something that is traced: its score then lacks a term."""
+    if isinstance(law, Transformed):
+        return _moves(base(law.base)) or (is_traced(law.transforms) and base(law.base).support is not real)
+    return isinstance(law, Uniform | DiscreteUniform | Delta) and is_traced(law)
+
+
 def _can_list(q: Any) -> bool:
     return getattr(type(base(q)), "enumerate_support", None) not in {None, Distribution.enumerate_support}
 
@@ -85,13 +96,10 @@ BITS: Final = Need("a q of independent bits", lambda q: isinstance(base(q), Bern
 SOFT: Final = Need(
     "a q of independent bits or one-hot vectors", lambda q: isinstance(base(q), Bernoulli | OneHotCategorical)
 )
-STILL: Final = Need(
-    "a q whose support does not move with its parameters",
-    lambda q: not (isinstance(base(q), Uniform | Delta) and is_traced(q)),
-)
+STILL: Final = Need("a q whose support does not move with its parameters", lambda q: not _moves(base(q)))
 MEASURES: Final = Need(
-    "a q of independent Normal, Bernoulli, Poisson or Exponential elements",
-    lambda q: isinstance(base(q), Normal | Bernoulli | Poisson | Exponential),
+    "a q of independent Normal, Bernoulli, Poisson, Exponential or Gamma elements",
+    lambda q: isinstance(base(q), Normal | Bernoulli | Poisson | Exponential | Gamma),
 )
 
 _E, _L = "E_q[r(z)]", "log p(x)"

@@ -45,7 +45,7 @@ def expectation(
         `"reparameterization"` (N13): z = g(ε; φ), differentiate through z. Needs q.reparameterized and r smooth in z.
         `"score_function"` (N12), also REINFORCE: r ∇ log q + ∇ r. Needs nothing of r, and is noisy: see `baseline`.
         `"measure_valued"`: r at pairs of draws, where the density rises and where it falls. Normal, Bernoulli, Poisson,
-        Exponential.
+        Exponential, and Gamma in its rate.
         `"arm"`, `"disarm"`, for bits: r at antithetic pairs of draws; K must be even.
         `"rebar"`, or `Rebar(temperature, eta)`, for bits and one-hot vectors: the score function, less what relaxed
         draws show of its noise. `Relax(surrogate)`: the same, with a control variate of your own.

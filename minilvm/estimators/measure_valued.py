@@ -17,7 +17,7 @@ from typing import Any, Final
 import minilvm.numpy as np
 from minilvm import tree
 from minilvm.backend import Array, default_rng, namespace
-from minilvm.distributions import Bernoulli, Distribution, Exponential, Normal, Poisson
+from minilvm.distributions import Bernoulli, Distribution, Exponential, Gamma, Normal, Poisson
 from minilvm.distributions.base import sum_rightmost
 from minilvm.estimators.contracts import Integrand, base, differential, evaluated, finite, is_traced
 from minilvm.tape import Tensor, stop_gradient
@@ -91,9 +91,21 @@ def _of_exponential(q: Exponential, z: Array, rng: Any) -> Iterator[WeakDerivati
     yield WeakDerivative(q.rate, 1.0 / rate, z, z + rng.standard_exponential(z.shape, dtype=z.dtype) / rate)
 
 
+def _of_gamma(q: Gamma, z: Array, rng: Any) -> Iterator[WeakDerivative]:
+    """In β: the wait for α, less a wait more, c = α/β. In α no pair can be drawn."""
+    if type(q.concentration) is Tensor:
+        raise TypeError(
+            'measure_valued has no pair for the concentration of Gamma: use "reparameterization", or stop_gradient it'
+        )
+    rate = stop_gradient(q.rate)
+    more = z + rng.standard_exponential(z.shape, dtype=z.dtype) / rate
+    yield WeakDerivative(q.rate, q.concentration / rate, z, more)
+
+
 _DERIVATIVES: Final[dict[type, Callable[..., Iterator[WeakDerivative]]]] = {
     Normal: _of_normal,
     Bernoulli: _of_bernoulli,
     Poisson: _of_poisson,
     Exponential: _of_exponential,
+    Gamma: _of_gamma,
 }

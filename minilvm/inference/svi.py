@@ -62,7 +62,8 @@ def fit_svi(
     objective
         `objective(model, q, x_batch, rng=)` gives the bound, one number per datum; higher is better. The default is
         `elbo_kl_form` (N15) with one sample; for IWAE (N17) with five, give
-        `lambda model, q, x, *, rng: iwae(log_weights(model, q, x, 5, rng=rng))`.
+        `lambda model, q, x, *, rng: iwae(log_weights(model, q, x, 5, rng=rng))`, or, for a quieter gradient,
+        `functools.partial(dreg, n_samples=5)`; for discrete latents `functools.partial(vimco, n_samples=5)`.
     optimizer
         `Adam()` by default.
     rng

@@ -4,12 +4,13 @@ import math
 
 import numpy
 import pytest
+import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
 from minilvm.autograd import grad
-from minilvm.distributions import Bernoulli, Exponential, Independent, Normal, Poisson
+from minilvm.distributions import Bernoulli, Exponential, Gamma, Independent, Normal, Poisson
 from minilvm.estimators import expectation
 from minilvm.estimators.contracts import MEASURES
 from minilvm.estimators.measure_valued import _DERIVATIVES, WeakDerivative
@@ -130,6 +131,33 @@ def test_of_exponentials(log_rate, c):
     )
 
 
+@given(reals(2.0), reals(1.0), arrays(2, 2.0))
+def test_of_gammas_in_their_rate(log_rate, log_concentration, c):
+    """Nodes of Gauss's rule for z^(α−1) e^−z as the draws: Σ w c (r(z) − r(z + ε)) is the slope of E[c₀ z + c₁ z²]."""
+    alpha, rate = numpy.exp(log_concentration), numpy.exp(log_rate)
+    t, w = scipy.special.roots_genlaguerre(4, alpha - 1.0)
+    t_more, w_more = exponential_rule(4)
+    nodes = numpy.stack(numpy.meshgrid(t, t_more, indexing="ij")).reshape(2, -1)
+    probability = numpy.outer(w / w.sum(), w_more).ravel()
+
+    class Waits:
+        def standard_exponential(self, shape, dtype):
+            return nodes[1]
+
+    def r(z):
+        return c[0] * z + c[1] * z**2
+
+    (weak,) = _DERIVATIVES[Gamma](Gamma(alpha, rate), nodes[0] / rate, Waits())
+    found = (probability * weak.constant * (r(weak.plus) - r(weak.minus))).sum()
+    exact = -c[0] * alpha / rate**2 - 2.0 * c[1] * alpha * (alpha + 1.0) / rate**3
+    numpy.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-9 * max(1.0, rate**-3))
+
+
+def test_the_concentration_of_a_gamma_has_no_pair_and_says_so():
+    with pytest.raises(TypeError, match='no pair for the concentration of Gamma: use "reparameterization"'):
+        grad(lambda a: expectation(lambda z: z, Gamma(a, 1.0), 2, estimator="measure_valued", rng=0))(2.0)
+
+
 def test_of_several_elements_of_which_some_parameters_are_constants(xp):
     """r = z₀² z₁: elements that wait for each other. Only λ is differentiated, and only λ is paid for."""
     rows = []
@@ -169,6 +197,7 @@ def test_the_contract_names_the_laws_that_have_measures():
         Bernoulli: Bernoulli(logits=0.0),
         Poisson: Poisson(1.0),
         Exponential: Exponential(1.0),
+        Gamma: Gamma(2.0, 1.0),
     }
     assert set(laws) == set(_DERIVATIVES)
     assert all(MEASURES.met(q) for q in laws.values())
