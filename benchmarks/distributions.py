@@ -66,11 +66,34 @@ def multivariate_normal(D: int, dtype: str) -> Contest:
     return log_prob(f"{name}, 10,000 points, D = {D}, {dtype}", name, {"loc": loc, "scale_tril": factor}, x)
 
 
-def sampling(law: Any, name: str, numpys: Callable[[numpy.random.Generator, int], object]) -> Contest:
-    """A hundred thousand draws of one law, from one generator each."""
+def sampling(law: Any, numpys: str, *parameters: Any, **options: Any) -> Contest:
+    """A hundred thousand draws of one law, and of NumPy's method of that name."""
     n, rng, theirs = 10 * N, numpy.random.default_rng(0), numpy.random.default_rng(0)
+    method = getattr(theirs, numpys)
+    peer = f"Generator.{numpys}"
     work = f"{type(law).__name__}, {n:,} draws"
-    return Contest(work, lambda: law.sample(n, rng=rng), {name: lambda: numpys(theirs, n)}, {name: 1.3})
+    return Contest(work, lambda: law.sample(n, rng=rng), {peer: lambda: method(*parameters, n, **options)}, {peer: 1.3})
+
+
+def samplers() -> Iterator[Contest]:
+    """Yield every law that NumPy can draw too."""
+    d, p = distributions, numpy.full(10, 0.1)
+    yield sampling(d.Normal(2.0, 3.0), "normal", 2.0, 3.0)
+    yield sampling(d.Uniform(2.0, 3.0), "uniform", 2.0, 3.0)
+    yield sampling(d.Exponential(2.0), "exponential", 0.5)
+    yield sampling(d.Laplace(2.0, 3.0), "laplace", 2.0, 3.0)
+    yield sampling(d.Gumbel(2.0, 3.0), "gumbel", 2.0, 3.0)
+    yield sampling(d.LogNormal(0.0, 1.0), "lognormal", 0.0, 1.0)
+    yield sampling(d.Gamma(2.5, 2.0), "gamma", 2.5, 0.5)
+    yield sampling(d.Beta(2.5, 1.5), "beta", 2.5, 1.5)
+    yield sampling(d.StudentT(3.0), "standard_t", 3.0)
+    yield sampling(d.Dirichlet(numpy.arange(1.0, 6.0)), "dirichlet", numpy.arange(1.0, 6.0))
+    yield sampling(d.Bernoulli(0.3), "binomial", 1, 0.3)
+    yield sampling(d.Binomial(20, 0.3), "binomial", 20, 0.3)
+    yield sampling(d.Poisson(4.0), "poisson", 4.0)
+    yield sampling(d.DiscreteUniform(0, 9), "integers", 0, 10)
+    yield sampling(d.Categorical(p), "choice", 10, p=p)
+    yield sampling(d.OneHotCategorical(p), "multinomial", 1, p)
 
 
 def contests(*, quick: bool) -> Iterator[Contest]:
@@ -88,7 +111,7 @@ def contests(*, quick: bool) -> Iterator[Contest]:
             yield multivariate_normal(D, dtype)
     validating, not_ = ours("Normal", parameters, x), ours("Normal", parameters, x, validate_args=False)
     yield Contest("Normal, 100 × 784, under grad, validating", validating, {"not": not_}, {"not": 1.02})
-    yield sampling(distributions.Normal(2.0, 3.0), "Generator.normal", lambda rng, n: rng.normal(2.0, 3.0, n))
+    yield from samplers()
 
 
 if __name__ == "__main__":
