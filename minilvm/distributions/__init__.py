@@ -26,6 +26,7 @@ from minilvm.distributions.kl import kl_divergence, register_kl
 from minilvm.distributions.laplace import Laplace
 from minilvm.distributions.log_normal import LogNormal
 from minilvm.distributions.low_rank_multivariate_normal import LowRankMultivariateNormal
+from minilvm.distributions.mixture_same_family import MixtureSameFamily
 from minilvm.distributions.multivariate_normal import MultivariateNormal
 from minilvm.distributions.normal import Normal
 from minilvm.distributions.one_hot_categorical import OneHotCategorical
@@ -58,6 +59,7 @@ __all__ = [
     "Laplace",
     "LogNormal",
     "LowRankMultivariateNormal",
+    "MixtureSameFamily",
     "MultivariateNormal",
     "Normal",
     "OneHotCategorical",

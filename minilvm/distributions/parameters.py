@@ -68,8 +68,8 @@ def require(owner: str, name: str, x: Array, *constraints: Constraint) -> None:
         ok = constraint.check(x)
         if not ok.all():
             index = numpy.argwhere(~backend.to_numpy(ok))[0]
-            if ok.ndim >= x.ndim:
-                index = index[ok.ndim - x.ndim :] % numpy.array(x.shape, dtype=int)
+            index = index[max(0, ok.ndim - x.ndim) :]
+            index = index % numpy.array(x.shape[: len(index)], dtype=int)
             which = f"{name}[{', '.join(map(str, index))}]" if len(index) else name
             raise ValueError(
                 f"{owner}: {name} must be {constraint.description}; {which} is {backend.to_numpy(x)[tuple(index)]}"

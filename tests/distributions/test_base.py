@@ -35,6 +35,7 @@ from minilvm.distributions import (
     Laplace,
     LogNormal,
     LowRankMultivariateNormal,
+    MixtureSameFamily,
     MultivariateNormal,
     Normal,
     OneHotCategorical,
@@ -122,6 +123,24 @@ LAWS = {
         lambda batch, xp: LowRankMultivariateNormal(xp.zeros(3), xp.ones((3, 1)), xp.ones((*batch, 3))),
         event=(3,),
         lacks="cdf icdf",
+    ),
+    "MixtureSameFamily": Row(
+        lambda batch, xp: MixtureSameFamily(Categorical(logits=xp.zeros(3)), Normal(xp.zeros((*batch, 3)), 1.0)),
+        lacks="icdf mode entropy",
+    ),
+    "MixtureSameFamily of bits, broadcast": Row(
+        lambda batch, xp: MixtureSameFamily(
+            Categorical(probs=xp.ones((*batch, 3))), Independent(Bernoulli(logits=xp.zeros((3, 2))), 1)
+        ),
+        event=(2,),
+        lacks="cdf icdf mode entropy",
+    ),
+    "MixtureSameFamily of vectors": Row(
+        lambda batch, xp: MixtureSameFamily(
+            Categorical(logits=xp.zeros((*batch, 3))), MultivariateNormal(xp.zeros((3, 2)), scale_tril=xp.eye(2))
+        ),
+        event=(2,),
+        lacks="cdf icdf mode entropy",
     ),
     "MultivariateNormal": Row(
         lambda batch, xp: MultivariateNormal(xp.zeros((*batch, 2)), scale_tril=xp.eye(2)), event=(2,), lacks="cdf icdf"
@@ -404,8 +423,8 @@ def test_traced_parameters_are_taken_as_they_are():
 def spoiled(name, **options):
     """Make the law, or the one at the bottom of it, with every parameter NaN."""
     law = make(name, (3,))
-    while hasattr(law, "base"):
-        law = law.base
+    while hasattr(law, "base") or hasattr(law, "component_distribution"):
+        law = getattr(law, "base", None) or law.component_distribution
     fields = [f for f in dataclasses.fields(law) if f.name in inspect.signature(type(law)).parameters]
     structure = {f.name: getattr(law, f.name) for f in fields if f.metadata.get("static")}
     names = [f.name for f in fields if f.name not in structure]
