@@ -17,7 +17,8 @@ class VAE(LatentVariableModel):
 
     (Kingma and Welling, arXiv:1312.6114.)
 
-    The encoder is no part of the model: it is a guide, an `AmortizedGuide`, and any other guide would do.
+    The encoder is no part of the model: it is a guide, an `AmortizedGuide`, and any other guide would do. With one or
+    two latents log p(x) is known to rounding: `minilvm.estimators.exact_log_marginal`.
 
     Parameters
     ----------
