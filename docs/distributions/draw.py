@@ -260,6 +260,34 @@ def transformed(figure: Figure, n: int) -> None:
     beside.set_ylabel("y")
 
 
+def two_components(weight: Any) -> d.Distribution:
+    """A mixture of two normal laws, the second with this weight."""
+    weight = numpy.asarray(weight) if not hasattr(weight, "tape") else weight
+    weights = np.stack([1.0 - weight, weight], axis=-1)
+    components = d.Normal(np.array([-1.5, 2.0]), np.array([1.0, 0.6]))
+    return d.MixtureSameFamily(d.Categorical(probs=weights), components.expand((*np.shape(weight), 2)))
+
+
+def mixture(figure: Figure, n: int) -> None:
+    """Components and what they add up to; and how a draw moves as weight goes from one to the other."""
+    ax, beside = figure.subplots(1, 2)
+    x = numpy.linspace(-5.0, 5.0, 20 * n + 1)
+    law = two_components(0.4)
+    for weight, loc, scale in [(0.6, -1.5, 1.0), (0.4, 2.0, 0.6)]:
+        ax.plot(x, weight * numpy.exp(d.Normal(loc, scale).log_prob(x)), "--", linewidth=0.8)
+    ax.plot(x, numpy.exp(law.log_prob(x)), color="0.3")
+    ax.set(xlabel="x", ylabel="p(x)", ylim=(0, None))
+    weights = numpy.linspace(0.05, 0.95, 10 * n + 1)
+    p = two_components(weights).cdf(x[:, None])
+    beside.contour(weights, x, p, levels=QUANTILES, colors="0.7", linewidths=0.8)
+    at = numpy.repeat(numpy.linspace(0.05, 0.95, 9)[1:-1], max(1, n // 7))
+    z = two_components(at).sample(rng=0)
+    slope = grad(lambda at: np.sum(two_components(at).rsample(rng=0)))(at)
+    beside.plot(at, z, "o", markersize=2, color="C3")
+    beside.plot([at - 0.02, at + 0.02], [z - 0.02 * slope, z + 0.02 * slope], color="C3", linewidth=1)
+    beside.set(xlabel="weight of the second", ylabel="x", ylim=(-4.5, 4.5))
+
+
 # All of them ----------------------------------------------------------------------------------------------------------
 
 DRAWINGS: dict[str, Drawing] = {
@@ -300,6 +328,7 @@ DRAWINGS: dict[str, Drawing] = {
         (0.01, 6.0), lambda s: d.LogNormal(0.0, s), (0.1, 1.2), "σ",
     ),
     "low_rank_multivariate_normal": low_rank,
+    "mixture_same_family": mixture,
     "multivariate_normal": multivariate_normal,
     "normal": continuous(
         {f"μ = {m:g}, σ = {s:g}": d.Normal(m, s) for m, s in [(0.0, 1.0), (0.0, 2.0), (3.0, 0.5)]},
