@@ -1,4 +1,4 @@
-"""Peak memory: a large VAE step beside PyTorch's, and a long graph made and dropped again and again.
+"""Peak memory: a large VAE step beside PyTorch's, log p(x) from many samples, and a long graph made again and again.
 
 Each contender runs in a process of its own; what is reported is the process's peak less what it held before the step.
 """
@@ -6,11 +6,13 @@ Each contender runs in a process of its own; what is reported is the process's p
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from harness import installed, machine
 
@@ -23,15 +25,19 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
+def benchmark(name: str) -> ModuleType:
+    """Import another benchmark by its file: their names are those of libraries."""
+    spec = importlib.util.spec_from_file_location(f"steps_{name}", Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def of_step(contender: str, batch: int) -> float:
     """Peak memory of training steps above what libraries, data and parameters take."""
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("steps", Path(__file__).with_name("autograd.py"))
-    steps = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(steps)
     import numpy
 
+    steps = benchmark("autograd")
     d, hidden, n_latents = NET
     x = (numpy.random.default_rng(0).random((batch, d), dtype="float32") < 0.3).astype(numpy.float32)
     make = {"minilvm": steps.our_vae, "torch": steps.torch_vae}[contender]
@@ -40,6 +46,17 @@ def of_step(contender: str, batch: int) -> float:
     before = peak_mb()
     for _ in range(3):
         step()
+    return peak_mb() - before
+
+
+def of_evaluation(n_samples: int) -> float:
+    """Peak memory of log p(x) of 100 images by IWAE, above what libraries, data and parameters take."""
+    estimators = benchmark("estimators")
+    estimators.TORCH = estimators.JAX = False
+    estimators.evaluation({}, 10).subject()
+    evaluate = estimators.evaluation({}, n_samples).subject
+    before = peak_mb()
+    evaluate()
     return peak_mb() - before
 
 
@@ -75,8 +92,9 @@ def main() -> None:
     parser.add_argument("--only", nargs=2, metavar=("WHAT", "SIZE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
-        what, size = arguments.only
-        print(*(of_long_graphs(int(size)) if what == "graphs" else [of_step(what, int(size))]))
+        what, size = arguments.only[0], int(arguments.only[1])
+        alone = {"graphs": of_long_graphs, "evaluation": lambda K: [of_evaluation(K)]}
+        print(*(alone[what](size) if what in alone else [of_step(what, size)]))
         return
     batch, repeats = (1_000, 3) if arguments.quick else (BATCH, 50)
     rows = []
@@ -86,6 +104,9 @@ def main() -> None:
         rows.append(row(f"VAE step 784-200-200-50, batch {batch:,}", "torch", ours, theirs, 1.3))
     else:
         print("torch is not installed, left out", file=sys.stderr)
+    n_samples = 500 if arguments.quick else 5_000
+    (ours,) = in_new_process("--only", "evaluation", str(n_samples))
+    rows.append(row(f"log p(x) of 100 images, IWAE-{n_samples:,}", "100 MB", ours, 100.0, 1.0))
     first, last = in_new_process("--only", "graphs", str(repeats))
     rows.append(row(f"200,000 operations, {repeats} times", "the first time", last, first, 1.05))
     print(f"\n{machine()}\n\n| work | peer | ours, MB | peer, MB | ratio | goal | met |")
