@@ -15,7 +15,7 @@ from typing import Any
 import minilvm.numpy as np
 from minilvm import tree
 from minilvm.autograd import vjp
-from minilvm.backend import Array
+from minilvm.backend import Array, namespace
 from minilvm.distributions import Distribution
 from minilvm.estimators.contracts import Integrand, base, differential, evaluated, finite
 from minilvm.tape import stop_gradient
@@ -62,9 +62,10 @@ def optimal(cost: Array, q: Distribution, z: Array) -> Array:
     b = E[r ‖s‖²] / E[‖s‖²]. (Greensmith, Bartlett and Baxter, *JMLR* 5, 2004.)
     """
     weight = _squared_score(q, z)
-    others = weight.sum(axis=0) - weight
-    weighted = (cost * weight).sum(axis=0) - cost * weight
-    return weighted / np.where(others > 0.0, others, 1.0)
+    # Sums over the others, not the sum less one's own: of a large one its rounding would remain, and know the draw.
+    others = 1.0 - namespace(weight).eye(len(z), dtype=weight.dtype)
+    total = np.tensordot(others, weight, 1)
+    return np.tensordot(others, cost * weight, 1) / np.where(total > 0.0, total, 1.0)
 
 
 def _squared_score(q: Distribution, z: Array) -> Array:
@@ -97,6 +98,8 @@ def check_baseline(baseline: Any, q: Distribution, n_samples: int) -> None:
             f"baseline has shape {shape}; expected one number for each law of q, {q.batch_shape}, or (): a number for "
             "each draw would be known only after the draw, and bias the gradient"
         )
+    if not bool(np.isfinite(baseline).all()):
+        raise ValueError("baseline is infinite or NaN somewhere; expected finite numbers, of past costs for example")
 
 
 def _named() -> str:

@@ -100,6 +100,25 @@ def test_a_number_for_each_draw_is_refused():
             expectation(lambda z: z, q, 2, estimator="score_function", baseline=baseline, rng=0)
 
 
+def test_a_baseline_that_is_no_number_is_refused(xp):
+    """Subtracted, −∞ would leave NaN; it comes of averaging a cost that was infinite."""
+    with pytest.raises(ValueError, match="baseline is infinite or NaN"):
+        expectation(
+            lambda z: z,
+            Bernoulli(logits=xp.zeros(2)),
+            2,
+            estimator="score_function",
+            baseline=xp.asarray([0.0, -np.inf]),
+        )
+
+
+def test_the_optimal_baseline_of_a_rare_draw_is_that_of_the_others_to_the_last_digit(xp):
+    """Its squared score is 1e16 times theirs: what is left of a sum less its own would be rounding, and know the draw."""
+    q = Normal(xp.zeros(1), 1.0)
+    z, cost = xp.asarray([[1e8], [1.0], [2.0]]), xp.asarray([[7.0], [3.0], [5.0]])
+    assert_allclose(optimal(cost, q, z)[0], [(3.0 * 1.0 + 5.0 * 4.0) / 5.0], rtol=1e-14)
+
+
 # Quieter --------------------------------------------------------------------------------------------------------------
 
 
