@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from minilvm.backend import Array
 from minilvm.inference import EMResult, e_step, em_pass, fit_em
+from minilvm.inference.em import STEPS
 from minilvm.mixture.base import MixtureEstimator
 from minilvm.mixture.conventions import generator_of
 from minilvm.mixture.initialisation import given_parameters, revived, start, subset
@@ -67,6 +68,8 @@ class GaussianMixture(MixtureEstimator):
     split_and_merge
         Whether to try, from each end of EM, to merge two components and split a third, and to go on from there if that
         leads higher: dearer than one start, and surer than many (Ueda et al., 2000).
+    accelerate
+        "squarem" for leaps along EM's way, never downwards: the same ends in fewer passes over the data.
     callback
         Called as `callback(step, model, lower_bound)` with the parameters before each step, and with the last.
 
@@ -111,6 +114,7 @@ class GaussianMixture(MixtureEstimator):
         missing: str | None = None,
         parameter_prior: ConjugatePrior | str | None = None,
         split_and_merge: bool = False,
+        accelerate: Literal["squarem"] | None = None,
         callback: Callable[[int, MixtureOfGaussians, float], None] | None = None,
     ) -> None:
         self.n_components = n_components
@@ -129,6 +133,7 @@ class GaussianMixture(MixtureEstimator):
         self.missing = missing
         self.parameter_prior = parameter_prior
         self.split_and_merge = split_and_merge
+        self.accelerate = accelerate
         self.callback = callback
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -183,6 +188,7 @@ class GaussianMixture(MixtureEstimator):
         super()._check_parameters()
         self._check_choice("missing", (None, "marginalize"))
         self._check_choice("split_and_merge", (False, True))
+        self._check_choice("accelerate", tuple(STEPS))
         if not isinstance(self.parameter_prior, ConjugatePrior):
             self._check_choice("parameter_prior", (None, "fraley_raftery"))
 
@@ -228,6 +234,7 @@ class GaussianMixture(MixtureEstimator):
                 tol=self.tol,
                 sample_weight=weights,
                 executor=executor,
+                accelerate=self.accelerate,
                 callback=self.callback,
                 progress=bool(self.verbose),
             )

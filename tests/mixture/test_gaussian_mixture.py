@@ -219,6 +219,15 @@ def test_split_and_merge_has_nothing_to_do_for_two():
     assert_array_equal(one.means_, two.means_)
 
 
+def test_leaps_end_where_steps_do():
+    x = blobs(n=400)
+    start = {"means_init": x[:4], "tol": 1e-9, "max_iter": 5000}
+    steps = GaussianMixture(4, random_state=0, **start).fit(x)
+    leaps = GaussianMixture(4, random_state=0, accelerate="squarem", **start).fit(x)
+    assert leaps.lower_bound_ >= steps.lower_bound_ - 1e-7
+    assert leaps.n_iter_ < steps.n_iter_
+
+
 def test_fitted_mixtures_can_be_pickled():
     mixture = GaussianMixture(2, random_state=0).fit(load_old_faithful())
     copy = pickle.loads(pickle.dumps(mixture))  # noqa: S301 - our own bytes
@@ -270,6 +279,7 @@ def test_what_is_no_table_is_refused(x, error, message):
         ({"covariance_type": "round"}, "'covariance_type' .* must be one of {'full', 'tied', 'diag', 'spherical'}"),
         ({"init_params": "k"}, "'init_params'"),
         ({"missing": "drop"}, "'missing'"),
+        ({"accelerate": "warp"}, "'accelerate'"),
         ({"parameter_prior": "jeffreys"}, "'parameter_prior'"),
         ({"n_components": 1000}, "Expected n_samples >= n_components but got n_components = 1000, n_samples = 272"),
         ({"n_components": 2, "weights_init": [0.5, 0.6]}, r"'weights' should be normalized, .* = 1.1"),
