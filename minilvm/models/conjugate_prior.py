@@ -88,4 +88,4 @@ class ConjugatePrior:
         scatter = self.mean_precision * kind.pair(d, d) + self.scale
         log_det = kind.log_determinants(covariances).sum()
         of_gaussians = -0.5 * (self.mass(type_, C, D) * log_det + kind.inner(covariances, scatter))
-        return of_gaussians + (self.concentration - 1.0) * np.log(weights).sum()
+        return of_gaussians + (self.concentration - 1.0) * np.log(weights / weights.sum()).sum()

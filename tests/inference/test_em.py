@@ -1,6 +1,7 @@
 """EM: monotone, stationary, tight. A monotone EM can still be wrong, so both ends of the claim are checked."""
 
 import contextlib
+import dataclasses
 import itertools
 
 import numpy
@@ -9,22 +10,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
-from minilvm import tree
+from minilvm import backend, tree
 from minilvm.autograd import grad
 from minilvm.data import load_old_faithful
 from minilvm.inference import e_step, fit_em, free_energy
-from minilvm.models import BernoulliMixture, MixtureOfGaussians
+from minilvm.inference.em import STEPS
+from minilvm.inference.steps import Step
+from minilvm.models import BernoulliMixture, ConjugatePrior, MixtureOfGaussians
+from tests.models.gaussians import TYPES
 from tests.testing.helpers import assert_allclose, assert_array_equal, moved
 
 
 @st.composite
 def gaussian_problems(draw):
-    """Data in clusters, and a mixture to start from."""
+    """Data in clusters, and a mixture to start from, of any type, with or without a prior."""
     rng = numpy.random.default_rng(draw(st.integers(0, 2**32)))
     n_features, n_components = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     centres = 4.0 * rng.standard_normal((n_components, n_features))
-    x = centres[rng.integers(0, n_components, 60)] + rng.standard_normal((60, n_features))
-    return moved((MixtureOfGaussians.initialise(x, n_components, rng=rng), x))
+    x = backend.asarray(centres[rng.integers(0, n_components, 60)] + rng.standard_normal((60, n_features)))
+    covariance_type = draw(st.sampled_from(TYPES))
+    prior = None
+    if draw(st.booleans()):
+        prior = ConjugatePrior.fraley_raftery(x, n_components, covariance_type)
+        prior = dataclasses.replace(prior, mean_precision=draw(st.sampled_from([0.0, 0.01, 3.0])), concentration=1.5)
+    start = MixtureOfGaussians.initialise(
+        x, n_components, rng=0, covariance_type=covariance_type, parameter_prior=prior
+    )
+    return start, x
 
 
 @st.composite
@@ -51,41 +63,63 @@ def test_em_is_monotone(xp, problem):
     assert rises(bounds)
 
 
-def objective(parameters, kind, x, pseudocount):
-    """log p(x | θ) + log prior in free coordinates: any θ is feasible, so at a maximum the gradient is zero."""
-    if kind is BernoulliMixture:
-        model = BernoulliMixture(np.softmax(parameters["logits"]), np.special.expit(parameters["probs"]), pseudocount)
-        return np.logsumexp(model.component_log_joint(x), axis=1).sum() + model.log_parameter_prior()
-    factor = parameters["factors"]
-    covariances = np.matmul(factor, np.swapaxes(factor, 1, 2))
-    model = MixtureOfGaussians(np.softmax(parameters["logits"]), parameters["means"], covariances)
-    return np.logsumexp(model.component_log_joint(x), axis=1).sum()
+def expected_log_joint(model, x, q):
+    """What an M-step maximises, up to a constant: F(q, θ) and the log prior; both scale weights to sum to 1."""
+    return free_energy(model, x, q).sum() + log_prior(model)
 
 
-def slope(model, x):
-    """The gradient of the objective at the fitted parameters, largest component, per datum."""
-    if isinstance(model, BernoulliMixture):
-        point = {"logits": np.log(model.weights), "probs": np.log(model.probs / (1 - model.probs))}
-        gradient = grad(objective)(point, BernoulliMixture, x, model.pseudocount)
-    else:
-        point = {
-            "logits": np.log(model.weights),
-            "means": model.means,
-            "factors": np.linalg.cholesky(model.covariances),
-        }
-        gradient = grad(objective)(point, MixtureOfGaussians, x, None)
-    return max(abs(part).max() for part in gradient.values()) / len(x)
+def log_prior(model):
+    return model.log_parameter_prior() if hasattr(model, "log_parameter_prior") else 0.0
 
 
-def test_em_ends_where_the_gradient_of_the_likelihood_is_zero(xp):
+def slope(model, x, objective):
+    """The largest derivative, per datum, in units in which the weights, means and covariances are all about 1."""
+    gradient = grad(objective)(model)
+    return max(
+        float(abs(g * abs(p).max()).max()) for g, p in zip(tree.leaves(gradient), tree.leaves(model), strict=True)
+    ) / len(x)
+
+
+def slope_of_log_p(model, x):
+    return slope(model, x, lambda model: model.log_marginal(x).sum() + log_prior(model))
+
+
+@given(problems, st.integers(0, 2**32))
+def test_an_m_step_leaves_nothing_to_gain_whatever_the_responsibilities(xp, problem, seed):
+    model, x = problem
+    rng = numpy.random.default_rng(seed)
+    q = xp.asarray(rng.dirichlet(numpy.ones(len(model.weights)), len(x)))
+    fitted = model.m_step(model.statistics(x, q))
+    assert slope(fitted, x, lambda model: expected_log_joint(model, x, q)) < 1e-6
+    best = expected_log_joint(fitted, x, q)
+    for size in (1e-3, 0.1):
+        change = tree.map(lambda p: p * xp.asarray(rng.uniform(-1.0, 1.0, p.shape)), fitted)
+        other = tree.map(lambda p, d, size=size: p + size * d, fitted, change)
+        if isinstance(other, MixtureOfGaussians) and other.covariances.ndim > 1:
+            other = dataclasses.replace(other, covariances=symmetric(other))
+        if other.is_valid():
+            assert expected_log_joint(other, x, q) <= best + 1e-9 * abs(best)
+
+
+def symmetric(model):
+    """The covariances, matrices made symmetric."""
+    S = model.covariances
+    return 0.5 * (S + np.swapaxes(S, -1, -2)) if model.covariance_type in {"full", "tied"} else S
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_em_ends_where_the_gradient_of_the_likelihood_is_zero(xp, covariance_type):
     x = xp.asarray(load_old_faithful())
-    start = MixtureOfGaussians.initialise(x, 2, rng=0)
-    assert slope(start, x) > 1e-3
-    assert slope(fit_em(start, x, tol=0.0).model, x) < 1e-6
+    start = MixtureOfGaussians.initialise(x, 2, rng=0, covariance_type=covariance_type)
+    assert slope_of_log_p(start, x) > 1e-3
+    assert slope_of_log_p(fit_em(start, x, tol=0.0).model, x) < 1e-6
+
+
+def test_em_of_bits_ends_where_the_gradient_is_zero(xp):
     rng = numpy.random.default_rng(0)
     bits = xp.asarray(rng.random((200, 5)) < numpy.where(rng.random((200, 1)) < 0.4, 0.2, 0.7)).astype(float)
     fitted = fit_em(BernoulliMixture.initialise(bits, 2, rng=1), bits, tol=0.0, max_iter=5000).model
-    assert slope(fitted, bits) < 1e-6
+    assert slope_of_log_p(fitted, bits) < 1e-6
 
 
 def test_an_m_step_that_forgets_the_weights_is_monotone_and_caught_by_stationarity(monkeypatch):
@@ -94,12 +128,12 @@ def test_an_m_step_that_forgets_the_weights_is_monotone_and_caught_by_stationari
 
     def forgetful(self, statistics):
         model = right(self, statistics)
-        return MixtureOfGaussians(self.weights, model.means, model.covariances)
+        return dataclasses.replace(model, weights=self.weights)
 
     monkeypatch.setattr(MixtureOfGaussians, "m_step", forgetful)
     result = fit_em(MixtureOfGaussians.initialise(x, 2, rng=0), x)
     assert rises(result.lower_bounds)
-    assert slope(result.model, x) > 1e-3
+    assert slope_of_log_p(result.model, x) > 1e-3
 
 
 def test_an_m_step_that_overshoots_is_caught_by_monotonicity(monkeypatch):
@@ -134,9 +168,8 @@ def test_old_faithful_to_all_published_digits(xp):
 def test_the_bound_does_not_lag_the_parameters(xp, problem):
     model, x = problem
     result = fit_em(model, x, max_iter=3, tol=-1.0)
-    log_prior = result.model.log_parameter_prior() if hasattr(result.model, "log_parameter_prior") else 0.0
     assert len(result.lower_bounds) == 4
-    assert_allclose(result.model.log_marginal(x).sum() + log_prior, result.lower_bounds[-1], rtol=1e-12)
+    assert_allclose(result.model.log_marginal(x).sum() + log_prior(result.model), result.lower_bounds[-1], rtol=1e-12)
 
 
 @given(problems, st.integers(0, 2**32))
@@ -291,3 +324,16 @@ def test_a_bound_that_falls_is_no_sign_of_convergence(monkeypatch):
     result = fit_em(MixtureOfGaussians.initialise(x, 2, rng=0), x, max_iter=1)
     assert result.lower_bounds[1] < result.lower_bounds[0]
     assert not result.converged
+
+
+def test_a_leap_that_gains_little_is_no_sign_of_convergence_either(monkeypatch):
+    def steps(model, sum_over):
+        found = sum_over(model)
+        for bound, by_em in [(0.0, True), (10.0, True), (10.0, False), (20.0, True), (20.0, True), (30.0, True)]:
+            yield Step(model, found, bound, by_em)
+
+    monkeypatch.setitem(STEPS, None, steps)
+    x = load_old_faithful()
+    result = fit_em(MixtureOfGaussians.initialise(x, 2, rng=0), x)
+    assert result.lower_bounds == [0.0, 10.0, 10.0, 20.0, 20.0]
+    assert result.converged
