@@ -113,7 +113,7 @@ def test_a_baseline_that_is_no_number_is_refused(xp):
 
 
 def test_the_optimal_baseline_of_a_rare_draw_is_that_of_the_others_to_the_last_digit(xp):
-    """Its squared score is 1e16 times theirs: what is left of a sum less its own would be rounding, and know the draw."""
+    """Its squared score is 1e16 times theirs: of a sum, less its own, rounding would be left, which knows the draw."""
     q = Normal(xp.zeros(1), 1.0)
     z, cost = xp.asarray([[1e8], [1.0], [2.0]]), xp.asarray([[7.0], [3.0], [5.0]])
     assert_allclose(optimal(cost, q, z)[0], [(3.0 * 1.0 + 5.0 * 4.0) / 5.0], rtol=1e-14)

@@ -36,13 +36,13 @@ def test_rows_of_zero_are_left_out_of_the_products_and_nothing_changes(monkeypat
     """As they are behind a sample whose importance weight is 0."""
     monkeypatch.setattr(linear_module, "_LARGE", 1)
     rng = numpy.random.default_rng(0)
-    x, weight, bias = rng.standard_normal((2, 50, 3)), rng.standard_normal((3, 6)), rng.standard_normal(6)
-    g = rng.standard_normal((2, 50, 6)) * (rng.permutation(100).reshape(2, 50, 1) < 100 * share)
-    g[0, 0] = [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]  # not all of a row may be looked at first
+    x, weight, bias = rng.standard_normal((2, 50, 3)), rng.standard_normal((3, 9)), rng.standard_normal(9)
+    g = rng.standard_normal((2, 50, 9)) * (rng.permutation(100).reshape(2, 50, 1) < 100 * share)
+    g[0, 0] = numpy.eye(9)[1]  # of which every second element is looked at first
     _, pullback = vjp(linear, x, weight, bias)
     for found, expected in zip(pullback(g), vjp(composite, x, weight, bias)[1](g), strict=True):
         assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
-    live = linear_module._live(g.reshape(100, 6), weight)
+    live = linear_module._live(g.reshape(100, 9), weight)
     assert (live is None) == (share > 0.75)
     check_grads(lambda x, weight: (linear(x, weight, bias) * g).sum(), [x, weight], order=2)
 
