@@ -140,7 +140,7 @@ def integral(p, q):
     if isinstance(p, Dirichlet):
         return of_dirichlet(p, q)
     kinks = [law.loc for law in (p, q) if isinstance(law, Laplace | Gumbel | Normal)]
-    kinks += [law.loc - 30.0 * law.scale for law in (q,) if isinstance(law, Gumbel)]
+    kinks += [law.loc - n * law.scale for law, n in ((p, 4.0), (q, 30.0)) if isinstance(law, Gumbel)]
     return expectation(p, lambda x, log_p: log_p - q.log_prob(x), kinks)
 
 
