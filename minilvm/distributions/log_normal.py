@@ -86,9 +86,9 @@ class LogNormal(Distribution):
         """Every positive finite number."""
         return positive_finite
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`, by broadcasting `loc`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(loc=np.broadcast_to(self.loc, batch_shape))
 
     def log_prob(self, value: Any) -> Array:
@@ -133,8 +133,9 @@ class LogNormal(Distribution):
 
     @property
     def stddev(self) -> Array:
-        """√(exp(σ²) − 1) exp(μ + σ²/2)."""
-        return np.sqrt(np.expm1(np.square(self.scale))) * self.mean
+        """√(1 − exp(−σ²)) exp(μ + σ²)."""
+        variance = np.square(self.scale)
+        return np.sqrt(-np.expm1(-variance)) * np.exp(self.loc + variance)
 
     @property
     def mode(self) -> Array:

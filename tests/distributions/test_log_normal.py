@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from minilvm.autograd import grad
 from minilvm.distributions import LogNormal, Normal
 from tests.distributions import checks
 from tests.distributions.helpers import real_arrays, reals
@@ -34,6 +35,14 @@ def test_a_small_variance_keeps_its_digits():
     """exp(σ²) − 1 would lose all of them."""
     assert_allclose(LogNormal(0.0, 1e-8).variance, 1e-16, rtol=1e-12)
     assert_allclose(LogNormal(0.0, 1e-5).stddev, 1e-5 * (1.0 + 0.75e-10), rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_deviation_that_is_not_great_does_not_overflow(dtype):
+    """exp(σ²) − 1 would, for a σ² of 900."""
+    law = LogNormal(numpy.array(-900.0, dtype), numpy.array(30.0, dtype))
+    assert_array_equal([law.stddev, law.variance], 1.0)
+    assert_allclose(grad(lambda law: law.stddev)(law).scale, 60.0)
 
 
 @given(locs, scales, probabilities)
