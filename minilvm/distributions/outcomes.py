@@ -42,8 +42,8 @@ class Outcomes(Distribution):
         """Fill the fields, with `others` in the same precision."""
         name = exactly_one(type(self).__name__, probs=probs, logits=logits)
         parameter, *arrays = as_parameters(probs if logits is None else logits, *others.values())
-        self._set(parameter=parameter, parameterization=name, validate_args=validate_args)
-        self._set(**dict(zip(others, arrays, strict=True)))
+        fields = dict(zip(others, arrays, strict=True))
+        self._set(parameter=parameter, parameterization=name, validate_args=validate_args, **fields)
 
 
 class TwoOutcomes(Outcomes):
@@ -51,8 +51,9 @@ class TwoOutcomes(Outcomes):
 
     def _set_outcomes(self, probs: Any, logits: Any, *, validate_args: bool, **others: Any) -> None:
         super()._set_outcomes(probs, logits, validate_args=validate_args, **others)
-        shapes = {self.parameterization: self.parameter, **{name: getattr(self, name) for name in others}}
-        broadcast_parameters(type(self).__name__, **{name: array.shape for name, array in shapes.items()})
+        if others:
+            shapes = {name: getattr(self, name).shape for name in others}
+            broadcast_parameters(type(self).__name__, **{self.parameterization: self.parameter.shape}, **shapes)
         self._require(self.parameterization, self.parameter, finite if probs is None else probability)
 
     @property
@@ -86,9 +87,9 @@ class TwoOutcomes(Outcomes):
         shape: Shape = self.parameter.shape
         return shape
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(parameter=np.broadcast_to(self.parameter, batch_shape))
 
 
@@ -132,7 +133,7 @@ class ManyOutcomes(Outcomes):
         """C."""
         return int(self.parameter.shape[-1])
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(parameter=np.broadcast_to(self.parameter, (*batch_shape, self.n_categories)))
