@@ -23,7 +23,15 @@ import numpy
 import minilvm.numpy as np
 from minilvm import tree
 from minilvm.backend import Array
-from minilvm.distributions.parameters import Constraint, Shape, as_parameters, broadcast_shapes, is_floating, require
+from minilvm.distributions.parameters import (
+    Constraint,
+    Shape,
+    as_parameters,
+    as_shape,
+    broadcast_shapes,
+    is_floating,
+    require,
+)
 from minilvm.tape import Tensor, stop_gradient
 
 MOST_ELEMENTS: Final = 2**28  # of an enumeration: 2 GB of float64
@@ -76,8 +84,8 @@ class Distribution(abc.ABC):
         return numpy.result_type(*(parameter.dtype for parameter in tree.leaves(self)))
 
     @abc.abstractmethod
-    def expand(self, batch_shape: Shape) -> Self:
-        """Return the same law repeated to fill `batch_shape`, without copying.
+    def expand(self, batch_shape: int | Shape) -> Self:
+        """Return the same law repeated to fill `batch_shape`, without copying. A number K stands for (K,).
 
         Raises
         ------
@@ -192,8 +200,7 @@ class Distribution(abc.ABC):
 
     def _shape(self, sample_shape: int | Shape) -> Shape:
         """The shape of draws."""
-        samples = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
-        return samples + self.batch_shape + self.event_shape
+        return as_shape(sample_shape) + self.batch_shape + self.event_shape
 
     def _value(self, value: Any) -> Array:
         """The argument of `log_prob`, as an array of floats (integers take the law's precision), and checked."""
@@ -221,11 +228,12 @@ class Distribution(abc.ABC):
                 "each value meet every law of a batch"
             )
 
-    def _check_expansion(self, batch_shape: Shape) -> None:
-        if broadcast_shapes(self.batch_shape, batch_shape) != batch_shape:
-            raise ValueError(
-                f"{type(self).__name__}: batch_shape {self.batch_shape} does not broadcast to {batch_shape}"
-            )
+    def _check_expansion(self, batch_shape: int | Shape) -> Shape:
+        """The shape to expand to, as a tuple."""
+        shape = as_shape(batch_shape)
+        if broadcast_shapes(self.batch_shape, shape) != shape:
+            raise ValueError(f"{type(self).__name__}: batch_shape {self.batch_shape} does not broadcast to {shape}")
+        return shape
 
     def _require(self, name: str, x: Array, *constraints: Constraint) -> None:
         """Raise unless x meets the constraints, naming the first element that does not; look at nothing traced."""

@@ -88,9 +88,9 @@ class Beta(Distribution):
         """Every number from 0 to 1."""
         return probability
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`, by broadcasting `concentration1`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(concentration1=np.broadcast_to(self.concentration1, batch_shape))
 
     def log_prob(self, value: Any) -> Array:

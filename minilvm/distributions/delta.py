@@ -94,9 +94,9 @@ class Delta(Distribution):
         """v."""
         return Constraint("v", lambda x: np.equal(x, self.v))
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(v=np.broadcast_to(self.v, batch_shape + self.event_shape))
 
     def log_prob(self, value: Any) -> Array:

@@ -86,9 +86,9 @@ class Dirichlet(Distribution):
         """The simplex: weights that sum to 1, up to 1e-5."""
         return simplex
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(concentration=np.broadcast_to(self.concentration, batch_shape + self.event_shape))
 
     def log_prob(self, value: Any) -> Array:

@@ -87,9 +87,9 @@ class DiscreteUniform(Distribution):
         low, high = stop_gradient(self.low), stop_gradient(self.high)
         return Constraint("an integer from low to high", lambda x: (x >= low) & (x <= high) & (np.floor(x) == x))
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`, by broadcasting `low`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(low=np.broadcast_to(self.low, batch_shape))
 
     def log_prob(self, value: Any) -> Array:

@@ -92,9 +92,9 @@ class DiscretizedLogistic(Distribution):
         low, high = self.low, self.high
         return Constraint(f"an integer from {low} to {high}", lambda x: (x >= low) & (x <= high) & (np.floor(x) == x))
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`, by broadcasting `loc`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(loc=np.broadcast_to(self.loc, batch_shape))
 
     def log_prob(self, value: Any) -> Array:

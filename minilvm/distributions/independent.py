@@ -89,9 +89,9 @@ class Independent(Distribution):
         """Whether the base is."""
         return self.base.reparameterized
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(base=self.base.expand(batch_shape + self._split[1]))
 
     def log_prob(self, value: Any) -> Array:

@@ -103,9 +103,9 @@ class LowRankMultivariateNormal(Distribution):
         """Every vector of finite numbers."""
         return finite
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`; W and δ are not repeated."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(loc=np.broadcast_to(self.loc, batch_shape + self.event_shape))
 
     def log_prob(self, value: Any) -> Array:

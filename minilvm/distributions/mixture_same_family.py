@@ -125,9 +125,9 @@ class MixtureSameFamily(Distribution):
         components = self.component_distribution
         return isinstance(components, MultivariateNormal) or isinstance(_of_elements(components), WITHOUT_GAPS)
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         weights, components = self.mixture_distribution, self.component_distribution
         return self._replace(
             mixture_distribution=weights.expand(batch_shape),

@@ -166,9 +166,9 @@ class MultivariateNormal(Distribution):
         """Every vector of finite numbers."""
         return finite
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`; L is not repeated, so one solve still serves all."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(loc=np.broadcast_to(self.loc, batch_shape + self.event_shape))
 
     def log_prob(self, value: Any) -> Array:

@@ -88,9 +88,9 @@ class Normal(Distribution):
         """Every finite number."""
         return finite
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`, by broadcasting `loc`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(loc=np.broadcast_to(self.loc, batch_shape))
 
     def log_prob(self, value: Any) -> Array:

@@ -110,6 +110,13 @@ def is_floating(x: Any) -> bool:
     return hasattr(x, "dtype") and x.dtype.kind == "f"
 
 
+def as_shape(shape: int | Shape) -> Shape:
+    """Return a shape as a tuple, from one, from a list, or from a number K that stands for (K,)."""
+    if type(shape) is tuple:
+        return shape
+    return (int(shape),) if isinstance(shape, int | numpy.integer) else tuple(shape)
+
+
 def broadcast(*shapes: Shape) -> Shape:
     """Return the shape that these broadcast to; `numpy.broadcast_shapes` is slow to see that one holds the others."""
     if shapes.count(shapes[0]) == len(shapes):

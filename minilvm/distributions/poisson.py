@@ -68,9 +68,9 @@ class Poisson(Distribution):
         """The whole numbers from 0 on."""
         return count
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(rate=np.broadcast_to(self.rate, batch_shape))
 
     def log_prob(self, value: Any) -> Array:

@@ -95,9 +95,9 @@ class StudentT(Distribution):
         """Every finite number."""
         return finite
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`, by broadcasting `df`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(df=np.broadcast_to(self.df, batch_shape))
 
     def log_prob(self, value: Any) -> Array:

@@ -82,9 +82,9 @@ class Uniform(Distribution):
         """b − a, of shape `batch_shape`."""
         return self.high - self.low
 
-    def expand(self, batch_shape: Shape) -> Self:
+    def expand(self, batch_shape: int | Shape) -> Self:
         """Return the same law repeated to fill `batch_shape`, by broadcasting `low`."""
-        self._check_expansion(batch_shape)
+        batch_shape = self._check_expansion(batch_shape)
         return self._replace(low=np.broadcast_to(self.low, batch_shape))
 
     def log_prob(self, value: Any) -> Array:

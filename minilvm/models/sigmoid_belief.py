@@ -117,7 +117,7 @@ class LawOfStates(Distribution):
         """0 and 1."""
         return bit
 
-    def expand(self, batch_shape: tuple[int, ...]) -> LawOfStates:
+    def expand(self, batch_shape: int | tuple[int, ...]) -> LawOfStates:
         """Return the same law repeated to fill `batch_shape`."""
         return self._replace(states=self.states.expand(batch_shape))
 

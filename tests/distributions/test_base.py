@@ -257,9 +257,14 @@ def test_a_law_that_forgets_to_broadcast_is_caught():
 
 
 @each_law
-def test_a_number_of_samples_is_a_shape(name):
+def test_a_number_or_a_list_is_a_shape(name):
     law = make(name, (2,))
-    assert_array_equal(law.sample(5, rng=0), law.sample((5,), rng=0))
+    for number in (5, numpy.int64(5), [5]):
+        assert_array_equal(law.sample(number, rng=0), law.sample((5,), rng=0))
+    assert law.expand([3, 2]).batch_shape == (3, 2)
+    assert law.expand([3, 2]).sample(4, rng=0).shape == (4, 3, 2, *LAWS[name].event)
+    for number in (5, numpy.int64(5), [5]):
+        assert make(name, ()).expand(number).batch_shape == (5,)
 
 
 @each_law
