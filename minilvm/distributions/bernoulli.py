@@ -213,7 +213,7 @@ def row_log_likelihood(x: Array, logits: Array) -> Array:
     return y
 
 
-_PIECE = 2**14  # numbers: with their logits and terms they fit into a second-level cache
+_PIECE = 2**15  # numbers: with their logits and terms they fit into a second-level cache
 
 
 def _are_cut(x: Array, logits: Array) -> bool:
@@ -230,5 +230,6 @@ def _pieces(a: Array, n_buffers: int) -> Iterator[tuple[tuple[int | slice, ...],
     buffers = [numpy.empty_like(a, shape=(min(step, a.shape[axis]), *a.shape[axis + 1 :])) for _ in range(n_buffers)]
     for outer in numpy.ndindex(a.shape[:axis]):
         for start in range(0, a.shape[axis], step):
-            length = min(step, a.shape[axis] - start)
-            yield (*outer, slice(start, start + length)), [buffer[:length] for buffer in buffers]
+            length = a.shape[axis] - start
+            parts = buffers if length >= step else [buffer[:length] for buffer in buffers]
+            yield (*outer, slice(start, start + step)), parts

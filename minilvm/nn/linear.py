@@ -57,7 +57,13 @@ def _across(g: Array, x: Array) -> Array:
     return x.T @ g if live is None else x[live].T @ g[live]
 
 
-@primitive(x=_back, weight=_across, bias=lambda g: _rows(g).sum(axis=0))
+def _total(g: Array) -> Array:
+    """The sum of the rows, the cotangent of b: a product with ones is the fastest sum."""
+    rows = _rows(g)
+    return numpy.ones(len(rows), rows.dtype) @ rows if type(rows) is numpy.ndarray else rows.sum(axis=0)
+
+
+@primitive(x=_back, weight=_across, bias=_total)
 def linear(x: Array, weight: Array, bias: Array) -> Array:
     """Return x W + b for `x` (…, n_in), `weight` (n_in, n_out), `bias` (n_out,): shape (…, n_out)."""
     y = numpy.matmul(_rows(x), weight)
