@@ -65,7 +65,7 @@ def shape_excess_of(x, y):
 )
 def test_excess_of_a_shape(y, ratio):
     x = y * ratio
-    assert_allclose(shape_excess(x, y), shape_excess_of(x, y), rtol=1e-7)
+    assert_allclose(shape_excess(x, y), shape_excess_of(x, y), rtol=1e-8)
 
 
 def test_a_textbooks_excess_of_a_shape_is_caught():

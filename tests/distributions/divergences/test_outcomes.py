@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from minilvm.autograd import grad
-from minilvm.distributions import Bernoulli, Categorical, kl_divergence
+from minilvm.distributions import Bernoulli, Binomial, Categorical, Poisson, kl_divergence
 
 
 def test_what_p_can_produce_and_q_cannot_is_infinite_and_the_reverse_is_not():
@@ -23,6 +23,28 @@ def test_what_p_can_produce_and_q_cannot_is_infinite_and_the_reverse_is_not():
         assert kl_divergence(all_, some) == numpy.inf
         assert kl_divergence(some, some) == 0.0
         assert all(numpy.isfinite(grad(kl_divergence, argnums=i)(some, all_).parameter).all() for i in (0, 1))
+
+
+def test_what_is_too_improbable_for_a_number_is_possible_all_the_same():
+    """exp(−800) is 0 by rounding, and not by the law."""
+    assert kl_divergence(Categorical(logits=[0.0, -800.0]), Categorical(probs=[1.0, 0.0])) == numpy.inf
+    assert kl_divergence(Binomial(2, 1e-200), Binomial(1, 0.5)) == numpy.inf
+    assert kl_divergence(Categorical(logits=[0.0, -800.0]), Categorical(logits=[0.0, -900.0])) == 0.0
+
+
+def test_trials_add_up():
+    n, p, q = numpy.array([0.0, 1.0, 50.0]), numpy.array([0.5, 0.3, 0.9]), numpy.array([0.0, 0.1, 0.8])
+    one = kl_divergence(Bernoulli(p), Bernoulli(q))
+    assert_allclose(kl_divergence(Binomial(n, p), Binomial(n, q)), [0.0, one[1], 50.0 * one[2]], rtol=1e-14)
+    assert_allclose(kl_divergence(Binomial(10**6, 0.3), Binomial(10**6, 0.3)), 0.0)
+    assert_allclose(kl_divergence(Binomial(1, p), Bernoulli(q)), one, rtol=1e-12)
+
+
+def test_a_rate_of_zero_is_a_count_of_zero():
+    assert_allclose(
+        kl_divergence(Poisson([0.0, 2.0]), Poisson([[3.0], [0.0]])), [[3.0, 0.1890698], [0.0, numpy.inf]], rtol=1e-5
+    )
+    assert_allclose(kl_divergence(Poisson([0.0, 1e-9]), Bernoulli(0.25)), [-numpy.log(0.75), numpy.inf])
 
 
 def test_far_into_both_tails():

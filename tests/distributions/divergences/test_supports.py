@@ -89,10 +89,11 @@ def test_each_law_of_a_batch_decides_for_itself():
     p = Uniform(numpy.array([-1.0, 0.0, 0.2, 0.2]), numpy.array([0.5, 0.5, 1.0, 2.0]))
     q = Uniform(0.0, 1.0)
     assert_allclose(kl_divergence(p, q), [numpy.inf, numpy.log(2.0), numpy.log(1.25), numpy.inf])
-    assert_allclose(kl_divergence(p, Exponential(1.0))[0], numpy.inf)
-    gradient = grad(lambda p: kl_divergence(p, Exponential(1.0))[1:].sum())(p)
-    assert all(numpy.isfinite(leaf).all() for leaf in tree.leaves(gradient))
-    assert_array_equal(grad(lambda p: kl_divergence(p, Exponential(1.0))[0])(p).low, numpy.zeros(4))
+    for other in (Exponential(1.0), Gamma(2.0, 1.0), Beta(2.0, 3.0)):
+        assert kl_divergence(p, other)[0] == numpy.inf
+        gradient = grad(lambda both: kl_divergence(*both)[:3].sum())((p, other))
+        assert all(numpy.isfinite(leaf).all() for leaf in tree.leaves(gradient))
+        assert_array_equal(grad(lambda p, other=other: kl_divergence(p, other)[0])(p).low, numpy.zeros(4))
 
 
 def test_a_pair_that_is_finite_somewhere_and_has_no_formula_says_so():
