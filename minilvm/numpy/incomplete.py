@@ -61,6 +61,7 @@ def log_gamma_slope(a: Array, log_x: Array) -> Array:
         lambda u: way * (x * numpy.exp(way * u) - b),
         numpy.where(s < 0, (FAR + x) / b, numpy.sqrt(2.0 * FAR / numpy.maximum(x, 0.5))),
     )
+    # Of P(a, x) = P(a + 1, x) + … the derivative along a says: a y(a) = x y(a + 1) − s, with the s of a + 1.
     return numpy.where(raise_a, (x * integral - s) / a, integral).astype(precision)
 
 
@@ -83,21 +84,23 @@ def log_odds_slope(a: Array, b: Array, log_odds: Array) -> Array:
     left = log_x + digamma_step(a + 1.0, b) < 0
     way = numpy.where(left, -1.0, 1.0)
     A, B = numpy.where(left, a + 1.0, a), numpy.where(left, b, b + 1.0)
-    raised = log_x + digamma_step(A, b) - numpy.where(left, 1.0 / n, 0.0)  # s, and 1/n less
+    s_less = log_x + digamma_step(A, b) - numpy.where(left, 1.0 / n, 0.0)  # s − 1/n, for A and B
+    size = numpy.abs(s_less + 1.0 / n)
 
     def path(u: Array) -> tuple[Array, Array]:
         v = t + way * u
         bend = numpy.log1p(numpy.exp(-numpy.abs(v)))  # log σ(v) = min(v, 0) − bend
         drop = log_x - numpy.minimum(v, 0.0) + bend
-        return A * drop + B * (log_rest + numpy.maximum(v, 0.0) + bend), numpy.abs(raised + 1.0 / n) + numpy.abs(drop)
+        return A * drop + B * (log_rest + numpy.maximum(v, 0.0) + bend), size + numpy.abs(drop)
 
     integral = _integral(
         path,
         lambda u: way * (B * expit(t + way * u) - A * expit(-t - way * u)),
         (FAR + (n + 1.0) * softplus(-way * t)) / numpy.where(left, A, B),
     )
+    # And here: a y(a, b) = n x y(a + 1, b) − (s − 1/n), b y(a, b) = n (1 − x) y(a, b + 1) + (s − 1/n).
     mass = n * integral * numpy.exp(numpy.where(left, log_x, log_rest))
-    return ((mass + way * raised) / numpy.where(left, a, b)).astype(precision)
+    return ((mass + way * s_less) / numpy.where(left, a, b)).astype(precision)
 
 
 @functools.cache

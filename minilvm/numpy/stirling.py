@@ -62,7 +62,9 @@ def digamma_step(a: Array, b: Array) -> Array:
 
 def _times_log_ratio(factor: Array, ratio: Array, excess: Array) -> Array:
     """f log r, given r and r − 1, whichever of them knows it better; 0 log 0 = 0."""
-    return numpy.where(numpy.abs(excess) < 0.5, xlog1py(factor, excess), xlogy(factor, ratio))
+    with numpy.errstate(divide="ignore", invalid="ignore"):
+        log_ratio = numpy.where(numpy.abs(excess) < 0.5, numpy.log1p(excess), numpy.log(ratio))
+        return numpy.where(factor == 0, 0.0, factor * log_ratio)
 
 
 # With log p = (a − 1) log x − x − log Γ(a):   ∂/∂a = log x − ψ(a),   ∂/∂x = (a − 1) / x − 1.
