@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from minilvm.backend import Array
+import numpy
+
+from minilvm.backend import Array, namespace
 from minilvm.models import feature_kernels, whitened_kernels
 from minilvm.models.kernels import MOST_AMPLIFICATION, GaussianKernel
+from minilvm.models.screened_kernel import ScreenedFull
 
 MOST_FEATURES: Final = 24  # D: for matrices above it φ(x) is larger than all that whitening makes
 
@@ -55,4 +58,6 @@ def gaussian_kernel(
         kernel = _FEATURES[covariance_type](log_constants, means, factors, weights @ means)
         if kernel.amplification < MOST_AMPLIFICATION:
             return kernel
+    if means.shape[1] >= MOST_FEATURES and covariance_type == "full" and namespace(means) is numpy:
+        return ScreenedFull(log_constants, means, factors)
     return _WHITENED[covariance_type](log_constants, means, factors)

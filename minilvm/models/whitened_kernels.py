@@ -52,21 +52,16 @@ class Whitened(GaussianKernel):
 
 
 class WhitenedFull(Whitened):
-    """All components' y in one product, less L⁻¹ μ."""
+    """One product with L⁻¹ for each component."""
 
     covariance_type = "full"
 
     def __init__(self, log_constants: Array, means: Array, factors: Array) -> None:
         super().__init__(log_constants, means, factors)
         self.inverse = numpy.linalg.inv(factors)
-        self.origin = means.mean(axis=0)
-        self.shift = self.inverse @ (means - self.origin)[:, :, None]
 
     def _whiten(self, x: Array) -> Array:
-        C, D = self.means.shape
-        y = (self.inverse.reshape(C * D, D) @ (x - self.origin).T).reshape(C, D, len(x))
-        y -= self.shift
-        return y
+        return self.inverse @ (x.T - self.means[:, :, None])
 
     def _sum(self, y: Array, squares: Array, r: Array) -> Moments:
         root = numpy.sqrt(r)
@@ -79,12 +74,9 @@ class WhitenedFull(Whitened):
 
 
 class WhitenedTied(WhitenedFull):
-    """One L, and one y but for its shift."""
+    """The same with one L."""
 
     covariance_type = "tied"
-
-    def _whiten(self, x: Array) -> Array:
-        return self.inverse @ (x - self.origin).T - self.shift
 
     def _sum(self, y: Array, squares: Array, r: Array) -> Moments:
         sums = super()._sum(y, squares, r)
