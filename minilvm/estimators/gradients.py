@@ -93,6 +93,8 @@ def expectation(
     if isinstance(estimator, str) and estimator not in _SURROGATES:
         known = ", ".join(f'"{name}"' for name in _SURROGATES)
         raise ValueError(f"estimator is {estimator!r}; expected {known}, or Relax(surrogate)")
+    if not isinstance(estimator, str | GumbelSoftmax | Rebar | Relax):
+        raise TypeError(f"estimator is {estimator!r}; expected a name, or Rebar(), Relax(surrogate) or GumbelSoftmax()")
     name = estimator if isinstance(estimator, str) else estimator.name
     check(name, q)
     if name == "score_function":

@@ -52,6 +52,9 @@ class GumbelSoftmax:
     temperature: Array = 0.5
     name: str = tree.static(default="gumbel_softmax", init=False)
 
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
+
     def __call__(self, r: Integrand, q: Distribution, n_samples: int, rng: Any) -> Array:
         """Return the mean of r."""
         generator = default_rng(rng, like=tree.leaves(q)[0])
@@ -99,6 +102,9 @@ class Rebar:
     eta: Array = 1.0
     name: str = tree.static(default="rebar", init=False)
 
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
+
     def __call__(self, r: Integrand, q: Distribution, n_samples: int, rng: Any) -> Array:
         """Return the mean of r."""
 
@@ -107,6 +113,11 @@ class Rebar:
             return self.eta * evaluated(r, _softened(q, x / self.temperature), shape, smooth=True)
 
         return _with_control(r, c, q, n_samples, rng)
+
+
+def _check_temperature(temperature: Array) -> None:
+    if not 0.0 < float(stop_gradient(temperature)) < np.inf:
+        raise ValueError(f"temperature is {temperature}; expected a finite number above 0")
 
 
 def _with_control(r: Integrand, c: Integrand, q: Distribution, n_samples: int, rng: Any) -> Array:

@@ -276,3 +276,16 @@ def test_a_surrogate_of_another_shape_is_refused():
 def test_relax_by_name_alone_says_what_is_missing():
     with pytest.raises(ValueError, match=r"or Relax\(surrogate\)"):
         expectation(lambda z: z, Bernoulli(logits=0.0), estimator="relax", rng=0)
+
+
+def test_a_temperature_that_is_none_is_refused():
+    for kind in (Rebar, GumbelSoftmax):
+        for temperature in (0.0, -1.0, numpy.inf, numpy.nan):
+            with pytest.raises(ValueError, match="expected a finite number above 0"):
+                kind(temperature)
+
+
+def test_what_is_no_estimator_is_refused():
+    for estimator in (Rebar, None, lambda r, q, n_samples, rng: 0.0):
+        with pytest.raises(TypeError, match="expected a name, or Rebar"):
+            expectation(lambda z: z, Bernoulli(logits=0.0), estimator=estimator, rng=0)
