@@ -105,11 +105,23 @@ def _solve_triangular(a: Array, b: Array, trans: int, lower: bool) -> Array:
     if a.ndim == b.ndim == 2:
         return one(a, b)
     a, b = _aligned(a, b)
-    batch, n = a.shape[:-2], a.shape[-1]
-    if not 1 <= math.prod(batch) <= n:  # many small systems: only LU comes in batches, in SciPy and CuPy alike
-        a = _triangle(a, lower)
-        return numpy.linalg.solve(_t(a) if trans else a, b)
-    return numpy.stack([one(a[i], b[i]) for i in numpy.ndindex(*batch)]).reshape(b.shape)
+    batch, n, size = a.shape[:-2], a.shape[-1], math.prod(a.shape[:-2])
+    if size and (size <= n or n * n * b.shape[-1] > 10_000):
+        return numpy.stack([one(a[i], b[i]) for i in numpy.ndindex(*batch)]).reshape(b.shape)
+    return _substituted(_t(a), b, not lower) if trans else _substituted(a, b, lower)
+
+
+def _substituted(a: Array, b: Array, lower: bool) -> Array:
+    """Solve many small systems at once, column by column of `a`: LAPACK would be called for each of them."""
+    diagonal = numpy.diagonal(a, axis1=-2, axis2=-1)[..., None]
+    if type(a) is numpy.ndarray and not diagonal.all():
+        raise numpy.linalg.LinAlgError("Singular matrix")
+    y, n = b.astype(numpy.result_type(a.dtype, b.dtype)), a.shape[-1]
+    for j in range(n) if lower else reversed(range(n)):
+        rest = slice(j + 1, n) if lower else slice(0, j)
+        y[..., j, :] /= diagonal[..., j, :]
+        y[..., rest, :] -= a[..., rest, j, None] * y[..., j, None, :]
+    return y
 
 
 def solve_triangular(a: Array, b: Array, trans: int = 0, lower: bool = False) -> Array:

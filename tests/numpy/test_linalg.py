@@ -76,11 +76,29 @@ def test_solve_triangular_reads_one_triangle(shapes, lower, trans):
     check_grads(lambda a, b: np.linalg.solve_triangular(a, b, trans=trans, lower=lower), [a, b])
 
 
-@pytest.mark.parametrize("batch", [2, 9], ids=["few", "many"])
-def test_solve_triangular_of_few_large_and_of_many_small_systems(batch):
-    a, b = diagonally_dominant(2, (batch, 4, 4), (batch, 4, 2))
-    expected = [scipy.linalg.solve_triangular(a[i], b[i], lower=True) for i in range(batch)]
-    assert_allclose(np.linalg.solve_triangular(a, b, lower=True), expected, atol=1e-12)
+@pytest.mark.parametrize(("batch", "k"), [(2, 2), (9, 2), (9, 700), (0, 700)], ids=["few", "many", "large", "none"])
+@pytest.mark.parametrize("lower", [False, True])
+@pytest.mark.parametrize("trans", [0, 1])
+def test_solve_triangular_of_few_large_and_of_many_small_systems(batch, k, lower, trans):
+    a, b = diagonally_dominant(2, (batch, 4, 4), (batch, 4, k))
+    y = np.linalg.solve_triangular(a, b, trans=trans, lower=lower)
+    assert y.shape == b.shape
+    for i in range(batch):
+        assert_allclose(y[i], scipy.linalg.solve_triangular(a[i], b[i], trans=trans, lower=lower), atol=1e-12)
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (9,)])
+def test_solve_triangular_of_a_singular_system_says_so(batch):
+    a = numpy.broadcast_to(numpy.diag([1.0, 2.0, 0.0, 1.0]), (*batch, 4, 4))
+    with pytest.raises(numpy.linalg.LinAlgError, match="ingular"):
+        np.linalg.solve_triangular(a, numpy.ones(4), lower=True)
+
+
+@pytest.mark.parametrize("batch", [(), (2,), (9,)])
+def test_solve_triangular_of_two_precisions_gives_the_greater(batch):
+    a, b = diagonally_dominant(0, (*batch, 4, 4), (*batch, 4, 1))
+    for mixed in [(a.astype("float32"), b), (a, b.astype("float32"))]:
+        assert np.linalg.solve_triangular(*mixed, lower=True).dtype == "float64"
 
 
 def test_solve_triangular_refuses_an_unknown_transpose():
