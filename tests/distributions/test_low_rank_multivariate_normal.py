@@ -14,7 +14,7 @@ import minilvm.numpy as np
 from minilvm.autograd import check_grads
 from minilvm.distributions import LowRankMultivariateNormal, MultivariateNormal
 from tests.distributions import checks
-from tests.distributions.helpers import real_arrays
+from tests.distributions.helpers import FEW, real_arrays
 from tests.statistics import assert_drawn_from, assert_no_common_sign
 
 
@@ -138,6 +138,7 @@ def test_gradient_through_draws_is_the_gradient_of_the_expectation():
     checks.assert_gradient_of_expectation(LAW, lambda z: np.matmul(z, a) ** 2, exact)
 
 
+@FEW
 @given(laws((2,)), real_arrays((4, 1, 3)))
 def test_it_is_differentiable(law, x):
     checks.assert_differentiable(law, x)
@@ -152,6 +153,7 @@ def test_float32_stays_float32(law, x):
     checks.assert_precision(law, x, rtol=1e-3, atol=1e-3)
 
 
+@FEW
 @given(laws((2,)), real_arrays((4, 1, 3)))
 def test_every_backend(xp, law, x):
     checks.assert_every_backend(xp, law, x, rtol=1e-8)

@@ -29,7 +29,7 @@ from minilvm.distributions import (
     Uniform,
 )
 from tests.distributions import checks
-from tests.distributions.helpers import double_exponential, real_arrays, reals
+from tests.distributions.helpers import FEW, double_exponential, real_arrays, reals
 
 locs, scales = reals(-5, 5), reals(-1, 1).map(lambda e: 10.0**e)
 probabilities = st.one_of(st.floats(0.001, 0.999), reals(-300, -3).map(lambda e: 10.0**e))
@@ -273,6 +273,7 @@ def test_float32_stays_float32(loc, scale):
 
 
 @pytest.mark.parametrize("t", [ExpTransform(), SigmoidTransform(), SoftplusTransform(), TanhTransform()])
+@FEW
 @given(loc=real_arrays((3,)), scale=real_arrays((2, 1), 0.5, 2.0))
 def test_every_backend(xp, t, loc, scale):
     y = numpy.array([[0.1], [0.7]])
