@@ -35,9 +35,22 @@ def kolmogorov_distance(draws: Any, cdf: Callable[[Any], Any]) -> float:
 
 
 def assert_drawn_from(draws: Any, cdf: Callable[[Any], Any], rate: float = FALSE_ALARM_RATE) -> None:
-    """Assert that independent draws of one number have this continuous distribution function."""
-    distance, bound = kolmogorov_distance(draws, cdf), kolmogorov_bound(numpy.size(draws), rate)
+    """Assert that independent draws of one number have this continuous distribution function, and miss neither tail.
+
+    Tails weigh little in the distance of Kolmogorov; but that all of n draws miss a tail of probability t has only
+    probability (1 − t)ⁿ ≤ exp(−n t).
+    """
+    n, rate = numpy.size(draws), rate / 3.0
+    distance, bound = kolmogorov_distance(draws, cdf), kolmogorov_bound(n, rate)
     assert distance <= bound, f"the distribution functions differ by {distance:.4g}; by chance at most {bound:.4g}"
+    missed, bound = missed_tail(draws, cdf), -math.log(rate) / n
+    assert missed <= bound, f"no draw is in a tail of probability {missed:.4g}; by chance at most {bound:.4g}"
+
+
+def missed_tail(draws: Any, cdf: Callable[[Any], Any]) -> float:
+    """Return the probability below the least draw or above the greatest, whichever is more."""
+    F = numpy.asarray(cdf(numpy.ravel(draws)))
+    return float(max(F.min(), 1.0 - F.max()))
 
 
 def binomial_p_value(successes: int, n: int, p: float) -> float:

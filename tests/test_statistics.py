@@ -52,6 +52,9 @@ def test_each_check_rejects_what_is_wrong():
     assert_drawn_from(draws, scipy.stats.norm.cdf)
     with pytest.raises(AssertionError, match="distribution functions differ"):
         assert_drawn_from(draws + 0.05, scipy.stats.norm.cdf)
+    for cut in (numpy.maximum(draws, -3.0), draws[draws < 3.0]):  # which moves 67 draws of 50,000
+        with pytest.raises(AssertionError, match="no draw is in a tail"):
+            assert_drawn_from(cut, scipy.stats.norm.cdf)
     assert_frequencies([5012, 4988], [0.5, 0.5])
     with pytest.raises(AssertionError, match="outcome 0"):
         assert_frequencies([5400, 4600], [0.5, 0.5])

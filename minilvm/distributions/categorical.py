@@ -76,7 +76,7 @@ class Categorical(ManyOutcomes):
         """Return P(Z ≤ value), the sum of π_c over the labels c ≤ value."""
         z, _ = as_parameters(value, self.parameter)
         below = namespace(self.parameter).arange(self.n_categories) <= np.expand_dims(stop_gradient(z), -1)
-        return np.sum(np.where(below, self.probs, 0.0), axis=-1)
+        return np.where(np.isnan(z), numpy.nan, np.sum(np.where(below, self.probs, 0.0), axis=-1))
 
     def icdf(self, value: Any) -> Array:
         """Return the quantile: the first label c with π_0 + … + π_c ≥ value, an integer.

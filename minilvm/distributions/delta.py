@@ -108,7 +108,8 @@ class Delta(Distribution):
         """Return P(X ≤ value): 0 before v, and 1 from there on; for `event_dim` = 0."""
         if self.event_dim:
             return super().cdf(value)
-        return np.greater_equal(value, self.v).astype(self.dtype)
+        x, v = as_parameters(value, self.v)
+        return np.where(np.isnan(x), np.nan, np.greater_equal(x, v).astype(self.dtype))
 
     def icdf(self, value: Any) -> Array:
         """Return v, whatever the probability; for `event_dim` = 0.

@@ -103,9 +103,9 @@ class LogNormal(Distribution):
     def cdf(self, value: Any) -> Array:
         """Return P(X ≤ value) = Φ((log x − μ) / σ), and 0 for x ≤ 0."""
         x, _ = as_parameters(value, self.loc)
-        above = np.greater(x, 0.0)
-        z = (np.log(np.where(above, x, 1.0)) - self.loc) / self.scale
-        return np.where(above, special.ndtr(z), 0.0)
+        below = np.less_equal(x, 0.0)
+        z = (np.log(np.where(below, 1.0, x)) - self.loc) / self.scale
+        return np.where(below, 0.0, special.ndtr(z))
 
     def icdf(self, value: Any) -> Array:
         """Return the quantile exp(μ + σ Φ⁻¹(value)): 0 at 0, +inf at 1.

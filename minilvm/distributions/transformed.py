@@ -116,6 +116,7 @@ class Transformed(Distribution):
         if self.event_shape:
             return super().cdf(value)
         y, *_ = as_parameters(value, *tree.leaves(self))
+        unknown = np.isnan(y)
         stages = []
         for t in reversed(self.transforms):
             inside = t.codomain.check(y)
@@ -124,7 +125,7 @@ class Transformed(Distribution):
         p = self.base.cdf(y)
         for t, inside, above in reversed(stages):
             p = np.where(inside, t.turned(p), above)  # beyond an end of the codomain is all the mass, or none
-        return p
+        return np.where(unknown, np.nan, p)
 
     def icdf(self, value: Any) -> Array:
         """Return the quantile at probability `value`, t of that of the base; for a law of one number.

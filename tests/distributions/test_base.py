@@ -445,6 +445,18 @@ def test_validation_can_be_switched_off(name):
     assert not numpy.isfinite(law.log_prob(numpy.zeros(law.batch_shape + law.event_shape))).any()
 
 
+@each_law
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_no_number_has_no_place_among_the_others(name, dtype):
+    law = tree.map(lambda a: a.astype(dtype), make(name, (3,)))
+    ends = numpy.array([-numpy.inf, numpy.nan, numpy.inf], dtype)
+    if "cdf" not in LAWS[name].lacks.split():
+        assert_array_equal(law.cdf(ends), numpy.array([0.0, numpy.nan, 1.0], dtype), strict=True)
+    if "icdf" not in LAWS[name].lacks:
+        with pytest.raises(ValueError, match=r"value must be between 0 and 1; value\[1\] is nan"):
+            law.icdf(numpy.array([0.5, numpy.nan, 0.5], dtype))
+
+
 # Trees ----------------------------------------------------------------------------------------------------------------
 
 

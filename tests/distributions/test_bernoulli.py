@@ -72,6 +72,10 @@ def test_moments_and_total_probability(law):
     assert p[int(law.mode)] >= p.max() - 1e-15
 
 
+def test_of_two_modes_the_less_is_named():
+    assert_array_equal(Bernoulli(probs=[0.5, 0.51]).mode, [0.0, 1.0])
+
+
 @given(probabilities, st.floats(0, 1))
 def test_distribution_function_and_quantiles_are_scipys(p, u):
     law, theirs = Bernoulli(probs=p), scipy.stats.bernoulli(p)

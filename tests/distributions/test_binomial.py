@@ -159,6 +159,10 @@ def test_draws_follow_the_law():
         checks.assert_counts_follow(draws[:, 2], numpy.arange(6), scipy.stats.binom.pmf(numpy.arange(6), 5, 0.68))
 
 
+def test_trials_beyond_32_bits_are_drawn():
+    assert_array_equal(Binomial([0.0, 2.0**31, 1e15], probs=1.0).sample(rng=0), [0.0, 2.0**31, 1e15])
+
+
 # Precision, validation, backends --------------------------------------------------------------------------------------
 
 

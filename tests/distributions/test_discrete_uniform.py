@@ -65,6 +65,17 @@ def test_what_is_no_integer_within_is_impossible():
         DiscreteUniform(1, 6).log_prob([1, 7])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_quantile_steps_just_where_the_distribution_function_does(dtype):
+    """Though n k/n may be more than k when it is rounded, as it is for k = 7 and n = 25."""
+    for n in range(1, 130):
+        law = DiscreteUniform(*numpy.array([1, n], dtype))
+        x = law.enumerate_support()
+        u = law.cdf(x.astype(dtype))
+        assert_array_equal(law.icdf(u), x)
+        assert_array_equal(law.icdf(numpy.nextafter(u[:-1], numpy.array(1.0, dtype))), x[1:])
+
+
 def test_cdf_and_quantiles_at_the_ends():
     law = DiscreteUniform([0, 1], 6)
     assert_array_equal(law.cdf([[-numpy.inf], [numpy.inf]]), [[0.0, 0.0], [1.0, 1.0]])
@@ -93,6 +104,12 @@ def test_draws_follow_the_law():
     checks.assert_counts_follow(both, [True], [0.25])
     with pytest.raises(AssertionError, match="outcome"):
         checks.assert_counts_follow(draws[:, 0], numpy.arange(1, 6), numpy.full(5, 1 / 5))
+
+
+def test_every_integer_of_many_can_be_drawn():
+    """A float32 between 0 and 1 has 24 bits: of 2²⁶ integers it would reach each fourth."""
+    draws = DiscreteUniform(numpy.zeros(1, "float32"), numpy.float32(2**26)).sample(1000, rng=0)
+    checks.assert_counts_follow(draws % 4, range(4), numpy.full(4, 0.25))
 
 
 @given(ends)

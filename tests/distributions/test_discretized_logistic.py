@@ -98,6 +98,7 @@ def test_at_the_ends():
     assert_array_equal(law.cdf([[-numpy.inf], [numpy.inf]]), [[0.0, 0.0], [1.0, 1.0]])
     assert numpy.isnan(law.cdf(numpy.nan)).all()
     assert_array_equal(law.icdf([[0.0], [1.0]]), [[0.0, 0.0], [255.0, 255.0]])
+    assert_array_equal(DiscretizedLogistic([0.5, 1.5, 2.5], 1.0).icdf(0.5), [0.0, 1.0, 2.0])  # ½ downwards
     assert_array_equal(DiscretizedLogistic(3.0, 2.0, low=7, high=7).log_prob(7), 0.0)  # one level is certain
     with pytest.raises(ValueError, match=r"DiscretizedLogistic: value must be between 0 and 1; value is 1.5"):
         law.icdf(1.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mpmath
 import numpy
 import pytest
+import scipy.special
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,6 +136,15 @@ class Explicit(Gamma):
     def rsample(self, sample_shape=(), *, rng):
         z = stop_gradient(super().rsample(sample_shape, rng=rng))
         return z * (self.concentration / stop_gradient(self.concentration))
+
+
+def test_the_least_draws_move_as_they_should():
+    """P(α, z) → z^α / Γ(α + 1) as z → 0, and where that stays the same ∂ log z/∂α is (ψ(α + 1) − log z) / α."""
+    law = Gamma(numpy.full(1000, 0.05), 1.0)
+    log_z = numpy.log(law.sample(rng=0))
+    slope = grad(lambda law: np.sum(np.log(law.rsample(rng=0))))(law).concentration
+    least = (log_z < -40.0) & (log_z > -700.0)
+    assert_allclose(slope[least], (scipy.special.digamma(1.05) - log_z[least]) / 0.05, rtol=1e-9)
 
 
 def test_draws_that_move_otherwise_are_caught():

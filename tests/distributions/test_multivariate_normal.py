@@ -356,6 +356,7 @@ I = numpy.eye(2)
         ([0.0, 0.0], {"scale_tril": I + 1.0}, r"must be lower triangular; scale_tril\[0, 1\] is 1.0"),
         ([0.0, 0.0], {"scale_tril": [I, -I]}, r"the diagonal of scale_tril must be positive; .*\[1, 0\] is -1.0"),
         ([0.0, 0.0], {"covariance_matrix": [[2.0, 1.0], [0.0, 2.0]]}, r"must be symmetric; covariance_matrix\[0, 1\]"),
+        ([0.0, 0.0], {"covariance_matrix": [[2.0, 1.0], [1.0 + 1e-6, 2.0]]}, "covariance_matrix must be symmetric"),
         ([0.0, 0.0], {"covariance_matrix": [I, I - 1.0]}, "must be positive definite; its smallest eigenvalue is -1.0"),
         ([0.0, 0.0], {"precision_matrix": -I}, "precision_matrix must be positive definite; its smallest eigen"),
     ],
