@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import mpmath
 import numpy
 import pytest
 import scipy.special
@@ -89,6 +90,16 @@ def test_polygamma(n):
     x = numpy.array([[0.4, 1.0], [2.5, 30.0]])
     assert_allclose(np.special.polygamma(n, x), scipy.special.polygamma(n, x), rtol=1e-14)
     check_grads(lambda x: np.special.polygamma(n, x), [x], rtol=1e-5)
+
+
+@given(n=st.integers(1, 6), e=st.floats(-40.0, 12.0))
+def test_polygamma_to_the_last_digits(n, e):
+    x = 10.0**e
+    assert_allclose(np.special.polygamma(n, x), float(mpmath.polygamma(n, mpmath.mpf(x))), rtol=1e-14)
+
+
+def test_polygamma_of_next_to_nothing_is_an_infinity_and_no_accident():
+    assert np.special.polygamma(2, numpy.array(1e-200)) == -numpy.inf
 
 
 def test_gammaln_and_its_derivatives_left_of_zero():

@@ -14,6 +14,7 @@ import numpy
 
 import minilvm.numpy as np
 from minilvm.backend import Array
+from minilvm.distributions.parameters import to_shape
 from minilvm.numpy.stirling import binet
 from minilvm.rules import primitive
 
@@ -35,16 +36,24 @@ def log_excess(w: Array) -> Array:
         return numpy.expm1(-w) + w
 
 
-def shape_excess(x: Array, y: Array) -> Array:
-    """Return B_F(x, y) for F(x) = log Γ(x) − x log x + x, the part of log Γ that is left when its slope is scaled away.
+# ∂/∂a = F′(a) − F′(b) and ∂/∂b = −F″(b) (a − b), with F′(a) = μ′(a) − 1/2a.
+@primitive(
+    a=lambda g, a, b: to_shape(g * (0.5 * (a - b) / (a * b) + binet(1, a) - binet(1, b)), a.shape),
+    b=lambda g, a, b: to_shape(g * (b - a) * (0.5 / np.square(b) + binet(2, b)), b.shape),
+)
+def shape_excess(a: Array, b: Array) -> Array:
+    """Return B_F(a, b) for F(a) = log Γ(a) − a log a + a, the part of log Γ that is left when its slope is scaled away.
 
-    By Stirling's formula F = ½ log 2π − ½ log x + μ(x), with Binet's function μ: ½ (t − 1 − log t) for t = x/y, and
-    what μ leaves, by its Taylor series where x is so near y that its definition has no digits.
+    By Stirling's formula F = ½ log 2π − ½ log a + μ(a), with Binet's function μ: ½ (t − 1 − log t) for t = a/b, and
+    what μ leaves, by its Taylor series where a is so near b that its definition has no digits.
     """
-    h = x - y
-    near = np.abs(h) < 1e-3 * y
-    series = np.square(h) * (binet(2, y) / 2.0 + h * (binet(3, y) / 6.0 + h * binet(4, y) / 24.0))
-    return 0.5 * excess(x / y) + np.where(near, series, binet(0, x) - binet(0, y) - h * binet(1, y))
+    h = a - b
+    near = numpy.abs(h) < 1e-3 * b
+    of_binet = binet(0, a) - binet(0, b) - h * binet(1, b)
+    if near.any():
+        series = numpy.square(h) * (binet(2, b) / 2.0 + h * (binet(3, b) / 6.0 + h * binet(4, b) / 24.0))
+        of_binet = numpy.where(near, series, of_binet)
+    return 0.5 * excess(a / b) + of_binet
 
 
 def scale_divergence(r: Array) -> Array:

@@ -18,12 +18,18 @@ from minilvm.distributions.discrete_uniform import DiscreteUniform
 from minilvm.distributions.divergences.bregman import excess, log_excess
 from minilvm.distributions.kl import register_kl
 from minilvm.distributions.one_hot_categorical import OneHotCategorical
-from minilvm.distributions.parameters import broadcast, times_log
+from minilvm.distributions.parameters import broadcast, times_log, to_shape
 from minilvm.distributions.poisson import Poisson
+from minilvm.rules import primitive
 
 # The same outcomes for both -------------------------------------------------------------------------------------------
 
 
+# ∂/∂log p = p (log p − log q),   ∂/∂log q = q − p.
+@primitive(
+    log_p=lambda g, log_p, log_q: to_shape(g * surprise(log_p, log_q), log_p.shape),
+    log_q=lambda g, log_p, log_q: to_shape(g * (np.exp(log_q) - np.exp(log_p)), log_q.shape),
+)
 def relative_entropy(log_p: Array, log_q: Array) -> Array:
     """Return p log p/q − p + q ≥ 0, which summed over all outcomes is the divergence, for Σ p = Σ q.
 
@@ -31,10 +37,11 @@ def relative_entropy(log_p: Array, log_q: Array) -> Array:
     What p cannot do weighs q, and what only q cannot do +inf.
     """
     possible = log_p > -numpy.inf
-    difference = np.where(possible, log_p, 0.0) - np.where(possible, log_q, 0.0)
-    near = possible & (np.abs(difference) < 1.0)
-    small = np.exp(log_p) * log_excess(np.where(near, difference, 0.0))
-    return np.where(near, small, surprise(log_p, log_q) + (np.exp(log_q) - np.exp(log_p)))
+    difference = numpy.where(possible, log_p, 0.0) - numpy.where(possible, log_q, 0.0)
+    near = possible & (numpy.abs(difference) < 1.0)
+    p = numpy.exp(log_p)
+    small = p * log_excess(numpy.where(near, difference, 0.0))
+    return numpy.where(near, small, surprise(log_p, log_q) + (numpy.exp(log_q) - p))
 
 
 def surprise(log_p: Array, log_q: Array) -> Array:
