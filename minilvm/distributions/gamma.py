@@ -22,9 +22,13 @@ from minilvm.distributions.parameters import (
     not_negative,
     positive,
     probability,
+    quotient,
+    to_shape,
 )
+from minilvm.numpy import special
 from minilvm.numpy.incomplete import gammainc, gammaincinv, log_gamma_slope
-from minilvm.numpy.stirling import HALF_LOG_TWO_PI, binet, log_gamma_density
+from minilvm.numpy.stirling import HALF_LOG_TWO_PI, binet, log_gamma_kernel
+from minilvm.rules import primitive
 from minilvm.tape import stop_gradient
 
 
@@ -96,10 +100,7 @@ class Gamma(Distribution):
 
     def log_prob(self, value: Any) -> Array:
         """Return α log β + (α − 1) log x − β x − log Γ(α), and −inf for x < 0."""
-        return self._supported(self._log_density, self._value(value), 1.0)
-
-    def _log_density(self, x: Array) -> Array:
-        return log_gamma_density(self.concentration, self.rate * x) + np.log(self.rate)
+        return self._supported(lambda x: log_density(x, self.concentration, self.rate), self._value(value), 1.0)
 
     def cdf(self, value: Any) -> Array:
         """Return P(X ≤ value) = P(α, β x), the regularised incomplete gamma function."""
@@ -142,6 +143,21 @@ class Gamma(Distribution):
     def entropy(self) -> Array:
         """Return α − log β + log Γ(α) + (1 − α) ψ(α)."""
         return standard_entropy(self.concentration) - np.log(self.rate)
+
+
+# ∂ log p/∂x = (α − 1)/x − β,   ∂ log p/∂α = log βx − ψ(α),   ∂ log p/∂β = α/β − x.
+@primitive(
+    x=lambda g, x, alpha, rate: to_shape(quotient(g * (alpha - 1.0), x) - g * rate, x.shape),
+    alpha=lambda g, x, alpha, rate: to_shape(
+        special.xlogy(g, x) + g * (np.log(rate) - special.digamma(alpha)), alpha.shape
+    ),
+    rate=lambda g, x, alpha, rate: to_shape(g * (alpha / rate - x), rate.shape),
+)
+def log_density(x: Array, alpha: Array, rate: Array) -> Array:
+    """Return α log β + (α − 1) log x − β x − log Γ(α), element by element; βx may be too small for a number."""
+    with numpy.errstate(divide="ignore"):
+        log_ratio = numpy.log(x) + (numpy.log(rate) - numpy.log(alpha))
+    return log_gamma_kernel(alpha, rate * x, log_ratio) + numpy.log(rate)
 
 
 def standard_entropy(alpha: Array) -> Array:

@@ -157,20 +157,20 @@ def times_log(p: Array, log_q: Array) -> Array:
     return p * _unless_impossible(p, log_q)
 
 
-def _log_rule(g: Array, p: Array) -> Array:
-    """g / p, and 0 where nothing depends on log p: 0/0 would spread NaN from an event that nobody asked about."""
+def quotient(g: Array, p: Array) -> Array:
+    """Return g / p, and 0 where both are: of a slope, 0/0 would spread NaN from an event that nobody asked about."""
     with numpy.errstate(divide="ignore", over="ignore"):  # the slope of log at 0 is ∞, and near it may be too great
         return g / numpy.where((g == 0) & (p == 0), 1.0, p)
 
 
-@primitive(p=_log_rule)
+@primitive(p=quotient)
 def log_probability(p: Array) -> Array:
     """Return log p, where log 0 = −inf is an answer and no accident."""
     with numpy.errstate(divide="ignore"):
         return numpy.log(p)
 
 
-@primitive(p=lambda g, p: -_log_rule(g, 1.0 - p))
+@primitive(p=lambda g, p: -quotient(g, 1.0 - p))
 def log_complement(p: Array) -> Array:
     """Return log(1 − p), to full precision for small p, and −inf at p = 1."""
     with numpy.errstate(divide="ignore"):

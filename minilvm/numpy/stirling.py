@@ -19,7 +19,7 @@ from minilvm.backend import Array
 from minilvm.numpy.special import _elementwise, _slope, digamma, gammaln, polygamma, xlog1py, xlogy
 from minilvm.rules import primitive, unbroadcast
 
-__all__ = ["HALF_LOG_TWO_PI", "binet", "digamma_step", "log_beta_density", "log_gamma_density"]
+__all__ = ["HALF_LOG_TWO_PI", "binet", "digamma_step", "log_beta_density", "log_gamma_density", "log_gamma_kernel"]
 
 HALF_LOG_TWO_PI: Final = 0.5 * math.log(2.0 * math.pi)
 LARGE: Final = 10.0  # from here on the series below is exact to rounding
@@ -60,11 +60,20 @@ def digamma_step(a: Array, b: Array) -> Array:
     return numpy.log1p(b / a) + 0.5 * b / (a * (a + b)) + binet(1, a + b) - binet(1, a)
 
 
-def _times_log_ratio(factor: Array, ratio: Array, excess: Array) -> Array:
-    """f log r, given r and r − 1, whichever of them knows it better; 0 log 0 = 0."""
+def _times_log_ratio(factor: Array, log_ratio: Array, excess: Array) -> Array:
+    """f log r, given log r, and r − 1 from which it is better known near 1; 0 log 0 = 0."""
     with numpy.errstate(divide="ignore", invalid="ignore"):
-        log_ratio = numpy.where(numpy.abs(excess) < 0.5, numpy.log1p(excess), numpy.log(ratio))
+        log_ratio = numpy.where(numpy.abs(excess) < 0.5, numpy.log1p(excess), log_ratio)
         return numpy.where(factor == 0, 0.0, factor * log_ratio)
+
+
+def log_gamma_kernel(a: Array, x: Array, log_ratio: Array) -> Array:
+    """Return (a − 1) log x − x − log Γ(a), given log(x / a) too, which may be known where `x` has underflowed.
+
+    For plain arrays: it has no derivative.
+    """
+    large = _times_log_ratio(a - 1.0, log_ratio, (x - a) / a) - (x - a)
+    return large - 0.5 * numpy.log(a) - HALF_LOG_TWO_PI - binet(0, a)
 
 
 # With log p = (a − 1) log x − x − log Γ(a):   ∂/∂a = log x − ψ(a),   ∂/∂x = (a − 1) / x − 1.
@@ -77,8 +86,8 @@ def log_gamma_density(a: Array, x: Array) -> Array:
 
     Of x it is the log-density of the gamma law; of a = k + 1, the log-probability of k in Poisson's law of mean x.
     """
-    large = _times_log_ratio(a - 1.0, x / a, (x - a) / a) - (x - a)
-    return large - 0.5 * numpy.log(a) - HALF_LOG_TWO_PI - binet(0, a)
+    with numpy.errstate(divide="ignore"):
+        return log_gamma_kernel(a, x, numpy.log(x / a))
 
 
 def _a_rule(g: Array, a: Array, b: Array, x: Array) -> Array:
@@ -103,6 +112,8 @@ def log_beta_density(a: Array, b: Array, x: Array) -> Array:
     """
     n = a + b
     t = numpy.where(x < 0.5, n * x - a, b - n * (1.0 - x))  # n (x − a/n): one rounding for both logarithms
-    large = _times_log_ratio(a - 1.0, n * x / a, t / a) + _times_log_ratio(b - 1.0, n * (1.0 - x) / b, -t / b)
+    with numpy.errstate(divide="ignore"):
+        log_x, log_rest = numpy.log(n * x / a), numpy.log(n * (1.0 - x) / b)
+    large = _times_log_ratio(a - 1.0, log_x, t / a) + _times_log_ratio(b - 1.0, log_rest, -t / b)
     small = 1.5 * numpy.log(n) - 0.5 * (numpy.log(a) + numpy.log(b)) - HALF_LOG_TWO_PI
     return large + small - (binet(0, a) + binet(0, b) - binet(0, n))

@@ -65,6 +65,19 @@ def test_density_and_moments_are_mpmaths_at_any_size(alpha, beta, z):
     assert_allclose(law.mode, max(0.0, (alpha - 1.0) / beta), rtol=1e-14)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_product_too_small_for_a_number_is_no_zero(dtype):
+    """A draw next to 0 where the mean is far from it: βx underflows, and neither log βx nor a gradient does."""
+    alpha, beta = numpy.array([0.01, 3.0], dtype), numpy.array(1e-12, dtype)
+    x = numpy.finfo(dtype).tiny
+    law = Gamma(alpha, beta)
+    assert_allclose(law.log_prob(x), [Exact(a, beta).logpdf(x) for a in alpha], rtol=1e-6)
+    gradient = grad(lambda law: law.log_prob(x).sum())(law)
+    assert_allclose(gradient.rate, alpha.astype(float).sum() / beta.astype(float), rtol=1e-6)
+    log_mean = [float(mpmath.log(float(beta) * mpmath.mpf(float(x))) - mpmath.psi(0, float(a))) for a in alpha]
+    assert_allclose(gradient.concentration, log_mean, rtol=1e-6)
+
+
 @given(sizes, rates, probabilities)
 def test_cdf_and_icdf_are_scipys(alpha, beta, p):
     law = Gamma(alpha, beta)
