@@ -153,7 +153,7 @@ BERNOULLI: Final = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6,
 
 
 def _zeta(s: int, x: Array) -> Array:
-    """Σ_k (x + k)⁻ˢ for x > 0: ten terms as they are, the rest by the Euler–Maclaurin formula; SciPy takes 20 times as long.
+    """Σ_k (x + k)⁻ˢ for x > 0: ten terms as they are, the rest by Euler and Maclaurin. SciPy takes 20 times as long.
 
     Σ_k (z + k)⁻ˢ = z¹⁻ˢ (1/(s − 1) + 1/2z + Σ_j B_2j/(2j)! s (s + 1) … (s + 2j − 2) z⁻²ʲ), with z = x + 10.
     """
