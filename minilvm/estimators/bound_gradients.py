@@ -30,7 +30,14 @@ from minilvm.backend import Array, namespace
 from minilvm.distributions import Distribution
 from minilvm.estimators.bounds import elbo, iwae
 from minilvm.estimators.contracts import check, differential, finite
-from minilvm.estimators.weights import LogJoint, check_n_samples, check_weights, normalised_weights, per_datum
+from minilvm.estimators.weights import (
+    LogJoint,
+    check_n_samples,
+    check_support,
+    check_weights,
+    normalised_weights,
+    per_datum,
+)
 from minilvm.tape import Tensor, stop_gradient
 
 Bound = Callable[[Array], Array]
@@ -45,11 +52,10 @@ def sticking_the_landing(model: LogJoint, q: Distribution, x: Array, n_samples: 
     Raises
     ------
     TypeError
-        The draws of q are not differentiable.
+        The draws of q are not differentiable, or its support moves with φ: what is left out has a mean then.
     """
-    check("sticking_the_landing", q)
-    q = per_datum(q, x)
-    z = _draws(q, n_samples, rng, paths=True)
+    q = _checked("sticking_the_landing", model, q, x, n_samples)
+    z = q.rsample((n_samples,), rng=rng)
     return elbo(_log_w(model, _frozen(q), x, z))
 
 
@@ -63,11 +69,10 @@ def dreg(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, rng: Any
     Raises
     ------
     TypeError
-        The draws of q are not differentiable.
+        The draws of q are not differentiable, or its support moves with φ: what is left out has a mean then.
     """
-    check("dreg", q)
-    q = per_datum(q, x)
-    z = _draws(q, n_samples, rng, paths=True)
+    q = _checked("dreg", model, q, x, n_samples)
+    z = q.rsample((n_samples,), rng=rng)
     frozen, fixed = _frozen(q), stop_gradient(z)
     share = normalised_weights(stop_gradient(_log_w(_frozen(model), frozen, x, fixed)))
     once_more = share.reshape(*share.shape, *(1 for _ in q.event_shape))  # w̃, which the bound multiplies by another
@@ -93,11 +98,10 @@ def vimco(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, bound: 
     ValueError
         n_samples < 2: there are no others.
     """
-    check("vimco", q)
+    q = _checked("vimco", model, q, x, n_samples)
     if n_samples < 2:
         raise ValueError(f"n_samples is {n_samples}; expected at least 2: what a draw adds is seen against the others")
-    q = per_datum(q, x)
-    z = _draws(q, n_samples, rng, paths=False)
+    z = q.sample((n_samples,), rng=rng)
     log_q = q.log_prob(z)
     log_w = _log_w(model, q, x, z)
     value = bound(log_w)
@@ -109,21 +113,24 @@ def reweighted_wake_sleep(model: LogJoint, q: Distribution, x: Array, n_samples:
     """Return IWAE (N17), with its slope in θ; and in φ the slope Σ_k w̃_k ∇ log q(z_k) of another objective.
 
     That estimates −∇_φ KL(p(z | x) ‖ q) = E_{p(z|x)}[∇ log q(z)]: the divergence of N18, which q cannot make small by
-    leaving out a mode; consistent as K grows, biased at any K, 0 at K = 1. No score function and no path: q may be
-    anything that has a density. Lower bound; gradient unbiased in θ and biased in φ. (Bornschein and Bengio,
+    leaving out a mode; consistent as K grows, biased at any K, of mean 0 at K = 1. No score function and no path: q may
+    be anything that has a density. Lower bound; gradient unbiased in θ and biased in φ. (Bornschein and Bengio,
     arXiv:1406.2751; the wake phases for θ and q. The sleep phase fits q to draws (x, z) of the model, and needs no x.)
     """
-    check("reweighted_wake_sleep", q)
-    q = per_datum(q, x)
-    z = _draws(q, n_samples, rng, paths=False)
+    q = _checked("reweighted_wake_sleep", model, q, x, n_samples)
+    z = q.sample((n_samples,), rng=rng)
     log_w = _log_w(model, _frozen(q), x, z)
     share = normalised_weights(stop_gradient(log_w))
     return iwae(log_w) + (share * differential(q.log_prob(z))).sum(axis=0)
 
 
-def _draws(q: Distribution, n_samples: int, rng: Any, *, paths: bool) -> Array:
+def _checked(estimator: str, model: LogJoint, q: Distribution, x: Array, n_samples: int) -> Distribution:
+    """Return q with one law for each datum, or refuse what the estimator cannot serve."""
+    q = per_datum(q, x)
+    check(estimator, q)
     check_n_samples(n_samples)
-    return (q.rsample if paths else q.sample)((n_samples,), rng=rng)
+    check_support(model, q, x, n_samples)
+    return q
 
 
 def _frozen(parameters: Any) -> Any:

@@ -2,8 +2,9 @@
 
 They are functions of `log_w` of shape (K, N), or, where part of the average is done in closed form, of a model and a q.
 
-All of them are power means of the weights, or averages of such: min log w ≤ renyi(α > 1) ≤ elbo ≤ renyi(α < 1) ≤ iwae
-≤ cubo ≤ max log w in every draw.
+Most are the logarithm of a power mean of the weights, and such means rise with their power, in every draw:
+
+    min log w ≤ renyi(α > 1) ≤ elbo ≤ renyi(α < 1) ≤ iwae ≤ cubo ≤ max log w
 
 What is bounded is an expectation. A single draw of a perfectly correct lower bound may lie above log p(x), and for a
 good q does so about half the time; `minilvm.testing` holds the checks that are valid all the same.
@@ -12,6 +13,7 @@ good q does so about half the time; `minilvm.testing` holds the checks that are 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
@@ -23,10 +25,13 @@ from minilvm.estimators.weights import (
     LogJoint,
     check_n_samples,
     check_samples,
+    check_support,
     logmeanexp,
     logsumexp_of_others,
     per_datum,
+    sampler,
 )
+from minilvm.rules import primitive
 
 
 class LikelihoodModel(LogJoint, Protocol):
@@ -46,14 +51,20 @@ def elbo(log_w: Array) -> Array:
     Tight at q(z) = p(z | x), where log w is constant in z; the gap is KL(q(z) ‖ p(z | x)) (N9). (Jordan et al. 1999.)
     """
     check_samples(log_w)
-    return log_w.mean(axis=0)
+    return _mean(log_w)
+
+
+@primitive(log_w=lambda g, log_w: np.where(np.equal(log_w, -np.inf), 0.0, g / len(log_w)))
+def _mean(log_w: Array) -> Array:
+    return log_w.mean(axis=0)  # a weight of 0 has no slope: of what is −inf, none is any use
 
 
 def elbo_entropy_form(model: LogJoint, q: Distribution, x: Array, n_samples: int = 1, *, rng: Any) -> Array:
     """Return (1/K) Σ_k log p(x, z_k) + H(q), z_k ~ q (N8): the ELBO with the entropy in closed form. Lower bound."""
     q = per_datum(q, x)
     check_n_samples(n_samples)
-    return model.log_joint(x, q.rsample((n_samples,), rng=rng)).mean(axis=0) + q.entropy()
+    check_support(model, q, x, n_samples)
+    return model.log_joint(x, sampler(q)((n_samples,), rng=rng)).mean(axis=0) + q.entropy()
 
 
 def elbo_kl_form(model: LikelihoodModel, q: Distribution, x: Array, n_samples: int = 1, *, rng: Any) -> Array:
@@ -64,7 +75,8 @@ def elbo_kl_form(model: LikelihoodModel, q: Distribution, x: Array, n_samples: i
     """
     q = per_datum(q, x)
     check_n_samples(n_samples)
-    z = q.rsample((n_samples,), rng=rng)
+    check_support(model, q, x, n_samples)
+    z = sampler(q)((n_samples,), rng=rng)
     return model.likelihood(z).log_prob(x).mean(axis=0) - kl_divergence(q, model.prior)
 
 
@@ -154,7 +166,7 @@ def jackknife(log_w: Array) -> Array:
 
     def corrected(log_w: Array) -> Array:
         total, others = np.logsumexp(log_w, axis=0), logsumexp_of_others(log_w)
-        return logmeanexp(log_w) + (K - 1) * ((total - others).mean(axis=0) + np.log1p(-1.0 / K))
+        return logmeanexp(log_w) + (K - 1) * ((total - others).mean(axis=0) + math.log1p(-1.0 / K))
 
     return _unless(log_w.max(axis=0) == -np.inf, log_w, corrected)
 
@@ -165,7 +177,7 @@ def eubo(log_w: Array) -> Array:
     The gap is KL(p(z | x) ‖ q). The same average as `elbo`; where z comes from makes the difference.
     """
     check_samples(log_w)
-    return log_w.mean(axis=0)
+    return _mean(log_w)
 
 
 def cubo(log_w: Array, n: float = 2.0) -> Array:

@@ -23,6 +23,7 @@ from minilvm.distributions import (
     Exponential,
     Gamma,
     Independent,
+    MixtureSameFamily,
     Normal,
     OneHotCategorical,
     Poisson,
@@ -81,8 +82,11 @@ def movable_logits(q: Any) -> Array:
 
 def _moves(law: Any) -> bool:
     """Whether where the law has a density depends on something that is traced: its score then lacks a term."""
+    law = base(law)
     if isinstance(law, Transformed):
-        return _moves(base(law.base)) or (is_traced(law.transforms) and base(law.base).support is not real)
+        return _moves(law.base) or (is_traced(law.transforms) and base(law.base).support is not real)
+    if isinstance(law, MixtureSameFamily):
+        return _moves(law.component_distribution)
     return isinstance(law, Uniform | DiscreteUniform | Delta) and is_traced(law)
 
 
@@ -96,7 +100,7 @@ BITS: Final = Need("a q of independent bits", lambda q: isinstance(base(q), Bern
 SOFT: Final = Need(
     "a q of independent bits or one-hot vectors", lambda q: isinstance(base(q), Bernoulli | OneHotCategorical)
 )
-STILL: Final = Need("a q whose support does not move with its parameters", lambda q: not _moves(base(q)))
+STILL: Final = Need("a q whose support does not move with its parameters", lambda q: not _moves(q))
 MEASURES: Final = Need(
     "a q of independent Normal, Bernoulli, Poisson, Exponential or Gamma elements",
     lambda q: isinstance(base(q), Normal | Bernoulli | Poisson | Exponential | Gamma),
@@ -121,8 +125,11 @@ CONTRACTS: Final = {
     "gumbel_softmax": Contract(
         _E, "unbiased", "biased", (SOFT,), smooth=True, evaluations="2", source="arXiv:1611.00712, 1611.01144"
     ),
-    "sticking_the_landing": Contract(_L, "lower", "unbiased", (PATHS,), smooth=True, source="arXiv:1703.09194"),
-    "dreg": Contract(_L, "lower", "unbiased", (PATHS,), smooth=True, evaluations="2", source="arXiv:1810.04152, eq. 8"),
+    "iwae": Contract(_L, "lower", "unbiased", (PATHS,), smooth=True, source="N17, arXiv:1509.00519"),
+    "sticking_the_landing": Contract(_L, "lower", "unbiased", (PATHS, STILL), smooth=True, source="arXiv:1703.09194"),
+    "dreg": Contract(
+        _L, "lower", "unbiased", (PATHS, STILL), smooth=True, evaluations="2", source="arXiv:1810.04152, eq. 8"
+    ),
     "vimco": Contract(_L, "lower", "unbiased", (STILL,), source="arXiv:1602.06725, eq. 10"),
     "reweighted_wake_sleep": Contract(_L, "lower", "biased", (STILL,), source="arXiv:1406.2751"),
 }

@@ -18,7 +18,7 @@ from minilvm.estimators.contracts import Integrand, check, evaluated
 from minilvm.estimators.measure_valued import measure_valued
 from minilvm.estimators.relaxed import GumbelSoftmax, Rebar, Relax, straight_through
 from minilvm.estimators.score_function import score_function
-from minilvm.estimators.weights import check_n_samples
+from minilvm.estimators.weights import check_law, check_n_samples
 
 
 def expectation(
@@ -89,6 +89,7 @@ def expectation(
     disarm [-0.11  0.05]
     rebar [-0.1   0.04]
     """
+    check_law(q)
     check_n_samples(n_samples)
     if isinstance(estimator, str) and estimator not in _SURROGATES:
         known = ", ".join(f'"{name}"' for name in _SURROGATES)

@@ -14,9 +14,11 @@ from minilvm import backend
 from minilvm.backend import Array
 from minilvm.distributions import Distribution
 from minilvm.distributions.parameters import finite
+from minilvm.estimators.contracts import LISTED
 from minilvm.estimators.quadrature import is_integrable, log_integral
 from minilvm.estimators.weights import (
     LogJoint,
+    check_data,
     check_n_samples,
     check_weights,
     log_weight_tiles,
@@ -85,6 +87,7 @@ def exact_log_marginal(model: ModelWithPrior, x: Array) -> Array:
     NotImplementedError
         The prior is neither.
     """
+    check_data(x)
     prior = model.prior
     if prior.support is not finite:
         support = prior.enumerate_support()
@@ -115,17 +118,30 @@ def naive_monte_carlo(
 
     With `proposal="prior"`, z_k ~ p(z) and the weights are p(x | z_k); the latent need not be enumerable then.
     Unbiased, with a variance that makes it useless unless most z explain x.
+
+    Raises
+    ------
+    TypeError
+        z is to be uniform, and the prior cannot list its support.
+    ValueError
+        `n_samples` < 1, `proposal` is neither, there are no data, or a weight is NaN or +inf.
     """
     if proposal == "prior":
         return importance_sampling(log_weight_tiles(model, model.prior, x, n_samples, rng=rng))
     if proposal != "uniform":
         raise ValueError(f'proposal is {proposal!r}; expected "uniform" or "prior"')
+    check_data(x)
     check_n_samples(n_samples)
     return importance_sampling(_uniform_weights(model, x, n_samples, rng))
 
 
 def _uniform_weights(model: ModelWithPrior, x: Array, n_samples: int, rng: Any) -> Iterator[Array]:
     """log(|Z| p(x, z_k)) for z_k uniform over Z, in tiles."""
+    if not LISTED.met(model.prior):
+        raise TypeError(
+            f"a prior that is {type(model.prior).__name__} cannot list its support, over which z is to be uniform; "
+            'use proposal="prior"'
+        )
     support, generator = model.prior.enumerate_support(), backend.default_rng(rng, like=x)
     for start, rows in tiles(n_samples, x):
         choice = generator.integers(0, len(support), size=(rows, len(x)))
@@ -143,7 +159,11 @@ def importance_sampling(log_w: Array | Iterable[Array]) -> Estimate:
     ValueError
         There are no weights, or one is NaN or +inf.
     """
-    return functools.reduce(operator.add, map(_mean_weight, [log_w] if hasattr(log_w, "shape") else log_w))
+    parts = map(_mean_weight, [log_w] if hasattr(log_w, "shape") else log_w)
+    first = next(parts, None)
+    if first is None:
+        raise ValueError("there are no weights; expected log_w of shape (K, N), or parts of it, at least one")
+    return functools.reduce(operator.add, parts, first)
 
 
 def _mean_weight(log_w: Array) -> Estimate:

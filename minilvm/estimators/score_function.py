@@ -10,6 +10,7 @@ known before the draw, or it is made of the *other* draws. A baseline that conta
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import minilvm.numpy as np
@@ -92,6 +93,11 @@ def check_baseline(baseline: Any, q: Distribution, n_samples: int) -> None:
         if baseline != "none" and n_samples < 2:
             raise ValueError(f"baseline={baseline!r} needs n_samples of at least 2: there is no other sample")
         return
+    if not (hasattr(baseline, "shape") or isinstance(baseline, Real)):
+        raise TypeError(
+            f"baseline is {type(baseline).__name__}; expected {_named()}, or an array of numbers known before the "
+            "draw, such as RunningMean().mean"
+        )
     shape = getattr(baseline, "shape", ())
     if shape not in {(), q.batch_shape}:
         raise ValueError(

@@ -7,7 +7,8 @@ each of N data.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from numbers import Integral
 from typing import Any, Protocol
 
 import minilvm.numpy as np
@@ -64,7 +65,9 @@ def logsumexp_of_others(log_w: Array) -> Array:
     >>> logsumexp_of_others(numpy.array([[0.0], [100.0], [1.0]])).ravel().round(4)
     array([100.    ,   1.3133, 100.    ])
     """
-    largest = namespace(log_w).arange(len(log_w))[:, None] == np.argmax(log_w, axis=0)
+    check_samples(log_w)
+    number = namespace(log_w).arange(len(log_w)).reshape(-1, *(1 for _ in log_w.shape[1:]))
+    largest = number == np.argmax(log_w, axis=0)
     total = np.logsumexp(log_w, axis=0)
     rest = np.logsumexp(np.where(largest, -np.inf, log_w), axis=0)
     share = np.exp(log_w - np.where(total == -np.inf, 0.0, total))
@@ -123,15 +126,22 @@ def log_weight_tiles(model: LogJoint, q: Distribution, x: Array, n_samples: int,
     q = per_datum(q, x)
     check_n_samples(n_samples)
     check_support(model, q, x, n_samples)
-    if not q.reparameterized and is_traced(q):
+    draw = sampler(q)
+    generator = backend.default_rng(rng, like=tree.leaves(q)[0])
+    for start, rows in tiles(n_samples, x):
+        yield check_weights(weigh(model, q, x, draw((rows,), rng=generator)), start)
+
+
+def sampler(q: Distribution) -> Callable[..., Array]:
+    """Return the method of q that draws: differentiably, where q can; it must be no variable where it cannot."""
+    if q.reparameterized:
+        return q.rsample
+    if is_traced(q):
         raise TypeError(
             f"{type(q).__name__} draws are not differentiable, so the gradient with respect to its parameters would be "
             'wrong; use vimco (any bound), expectation(..., estimator="score_function") (N12), or stop_gradient them'
         )
-    draw = q.rsample if q.reparameterized else q.sample
-    generator = backend.default_rng(rng, like=tree.leaves(q)[0])
-    for start, rows in tiles(n_samples, x):
-        yield check_weights(weigh(model, q, x, draw((rows,), rng=generator)), start)
+    return q.sample
 
 
 def weigh(model: LogJoint, q: Distribution, x: Array, z: Array) -> Array:
@@ -151,10 +161,8 @@ def tiles(n_rows: int, x: Array) -> Iterator[tuple[int, int]]:
 
 def per_datum(q: Distribution, x: Array) -> Distribution:
     """Return q with one law for each datum: itself, or a single law shared by all."""
-    if not hasattr(x, "shape"):
-        raise TypeError(f"x is {type(x).__name__}; expected an array of shape (N, …): numpy.asarray(x)")
-    if callable(q):
-        raise TypeError(f"q is {type(q).__name__}, which is no law of z, but gives one: pass guide(x)")
+    check_data(x)
+    check_law(q)
     if q.batch_shape == (len(x),):
         return q
     if q.batch_shape == ():
@@ -162,10 +170,26 @@ def per_datum(q: Distribution, x: Array) -> Distribution:
     raise ValueError(f"q has batch shape {q.batch_shape}; expected ({len(x)},) to match x of shape {x.shape}, or ()")
 
 
-def check_n_samples(n_samples: int) -> None:
+def check_data(x: Array) -> None:
+    """Refuse what is no array of data, or holds none."""
+    if not hasattr(x, "shape"):
+        raise TypeError(f"x is {type(x).__name__}; expected an array of shape (N, …): numpy.asarray(x)")
+    if x.ndim == 0 or len(x) == 0:
+        raise ValueError(f"x has shape {x.shape}; expected (N, …), at least one datum")
+
+
+def check_law(q: Any) -> None:
+    """Refuse what is no law."""
+    if callable(q):
+        raise TypeError(f"q is {type(q).__name__}, which is no law of z, but gives one: pass guide(x)")
+    if not hasattr(q, "batch_shape"):
+        raise TypeError(f"q is {type(q).__name__}; expected a law of z, such as those of minilvm.distributions")
+
+
+def check_n_samples(n_samples: Any) -> None:
     """Refuse to estimate anything from no samples."""
-    if n_samples < 1:
-        raise ValueError(f"n_samples is {n_samples}; expected at least 1")
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples is {n_samples!r}; expected an integer of at least 1")
 
 
 def check_samples(log_w: Array, axis: int = 0) -> None:

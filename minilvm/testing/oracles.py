@@ -18,7 +18,7 @@ import minilvm.numpy as np
 from minilvm import tree
 from minilvm.autograd import jacobian
 from minilvm.backend import Array, namespace
-from minilvm.distributions import Distribution
+from minilvm.distributions import Constraint, Distribution
 from minilvm.tape import stop_gradient
 from minilvm.testing.quadrature import Quadrature
 
@@ -97,6 +97,16 @@ class AllTuples:
         """One law for each tuple."""
         shape: tuple[int, ...] = self.probability.shape
         return shape
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """That of q."""
+        return self.q.event_shape
+
+    @property
+    def support(self) -> Constraint:
+        """That of q."""
+        return self.q.support
 
     def sample(self, sample_shape: tuple[int, ...], *, rng: Any) -> Array:
         """Return every tuple, shape (K, S^K) + event shape; `rng` has no say."""

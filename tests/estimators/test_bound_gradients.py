@@ -18,6 +18,8 @@ from minilvm.distributions import (
     DiscreteUniform,
     Exponential,
     ExpTransform,
+    Independent,
+    MixtureSameFamily,
     Normal,
     Transformed,
     Uniform,
@@ -53,6 +55,7 @@ from minilvm.testing import (
     expected_estimate,
     gradient_moments,
     normal_rule,
+    uniform_rule,
 )
 from tests.estimators.helpers import bits, one_problem, problems
 from tests.testing.helpers import assert_allclose, assert_array_equal
@@ -446,7 +449,19 @@ def test_unsound_requests_are_refused_with_the_way_out():
         reweighted_wake_sleep(problem.model, bits(problem.logits), problem.x, 0, rng=0)
     with pytest.raises(ValueError, match=r"q has batch shape \(2,\); expected \(1,\)"):
         vimco(problem.model, bits(numpy.zeros((2, 2))), problem.x, 3, rng=0)
-    assert sound_for(Normal(0.0, 1.0), "log p(x)") == ["sticking_the_landing", "dreg", "vimco"]
+    assert sound_for(Normal(0.0, 1.0), "log p(x)") == ["iwae", "sticking_the_landing", "dreg", "vimco"]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_guide_that_misses_what_the_model_can_do_or_is_of_another_shape_is_refused(name):
+    model, x = LinearGaussian.random(2, 3, rng=0), numpy.zeros((1, 3))
+    positive = Independent(Exponential(numpy.ones((1, 2))), 1)
+    with pytest.raises(ValueError, match="q of datum 0 never draws z = "):
+        OBJECTIVES[name](model, positive, x, 3, rng=0)
+    with pytest.raises(ValueError, match=r"q has draws of shape \(3,\); expected \(2,\)"):
+        OBJECTIVES[name](model, guide(numpy.zeros((1, 6))), x, 3, rng=0)
+    with pytest.raises(TypeError, match="which is no law of z, but gives one"):
+        OBJECTIVES[name](model, guide, x, 3, rng=0)
 
 
 def test_a_joint_of_another_shape_is_refused():
@@ -476,6 +491,9 @@ MOVING = {
     "uniform integers": lambda a: DiscreteUniform(0, a),
     "a uniform, mapped": lambda a: Transformed(Uniform(0.0, a), ExpTransform()),
     "an exponential, shifted": lambda a: Transformed(Exponential(1.0), AffineTransform(a, 1.0)),
+    "a mixture of uniforms": lambda a: MixtureSameFamily(
+        Categorical(probs=numpy.ones(2) / 2), Uniform(0.0, np.stack([a, 2.0 * a]))
+    ),
 }
 
 
@@ -484,6 +502,40 @@ def test_a_law_whose_support_moves_has_no_score(q):
     """The score of Uniform(0, φ) is −1/φ everywhere inside, and its mean is not 0 (docs/notes.md, 5.2)."""
     with pytest.raises(TypeError, match="needs a q whose support does not move"):
         grad(lambda a: expectation(lambda z: z, q(a), 2, estimator="score_function", rng=0))(numpy.array(2.0))
+
+
+class Parabola:
+    """log p(x, z) = −z², so that under Uniform(0, φ) the ELBO is log φ − φ²/3."""
+
+    def log_joint(self, x, z):
+        return -(z**2) + 0.0 * x[:, 0]
+
+
+def test_what_leaves_the_score_out_is_refused_where_its_mean_is_not_zero():
+    """The path alone has the slope −2φ/3, and 1/φ is missing; the slope of `elbo(log_weights(...))` is right."""
+    draws = Quadrature([uniform_rule(4)])
+    x = numpy.zeros((len(draws.probability), 1))
+
+    def slope(objective, n_samples):
+        def mean(phi):
+            return expected_estimate(
+                lambda q: objective(Parabola(), q, x, n_samples, rng=draws), Uniform(0.0, phi), draws
+            )
+
+        return grad(mean)(1.5)
+
+    def whole(model, q, x, n_samples, *, rng):
+        return elbo(log_weights(model, q, x, n_samples, rng=rng))
+
+    def path_alone(model, q, x, n_samples, *, rng):
+        z = q.rsample((n_samples,), rng=rng)
+        return elbo(model.log_joint(x, z) - tree.map(stop_gradient, q).log_prob(z))
+
+    assert_allclose(slope(whole, 1), 1.0 / 1.5 - 1.0, rtol=1e-12)
+    assert_allclose(slope(path_alone, 1), -1.0, rtol=1e-12)
+    for objective in (sticking_the_landing, dreg):
+        with pytest.raises(TypeError, match=r"support does not move.*q is Uniform\. Unbiased for it: 'iwae'"):
+            slope(objective, 1)
 
 
 def test_a_law_whose_support_could_move_and_does_not_is_welcome():

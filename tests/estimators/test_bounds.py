@@ -12,13 +12,14 @@ from hypothesis.extra import numpy as hnp
 import minilvm.numpy as np
 from minilvm import backend
 from minilvm.autograd import check_grads, grad, stop_gradient
-from minilvm.distributions import Categorical
+from minilvm.distributions import Bernoulli, Categorical, Exponential, Independent
 from minilvm.estimators import (
     cubo,
     elbo,
     elbo_entropy_form,
     elbo_kl_form,
     eubo,
+    expectation,
     iwae,
     jackknife,
     log_weights,
@@ -26,9 +27,11 @@ from minilvm.estimators import (
     tvo,
     tvo_upper,
 )
-from minilvm.models import VAE, diagonal_normal
+from minilvm.estimators.weights import weigh
+from minilvm.models import VAE, SigmoidBeliefNetwork, diagonal_normal
 from minilvm.nn import MLP, Linear
 from minilvm.testing import (
+    AllTuples,
     assert_lower_bound,
     assert_per_draw_order,
     assert_unbiased,
@@ -39,7 +42,7 @@ from minilvm.testing import (
     sigmoid_belief_networks,
 )
 from tests.statistics import FALSE_ALARM_RATE
-from tests.testing.helpers import assert_allclose, moved
+from tests.testing.helpers import assert_allclose, assert_array_equal, moved
 
 K = st.integers(1, 4)
 
@@ -184,10 +187,33 @@ def test_the_three_forms_of_the_elbo_agree_in_expectation(xp):
         assert (abs(forms[i] - forms[j]) < furthest * error).all()
 
 
-def test_forms_refuse_a_guide_that_cannot_be_differentiated():
+@pytest.mark.parametrize("form", [elbo_entropy_form, elbo_kl_form])
+def test_forms_take_bits_too_and_refuse_to_differentiate_through_them(xp, form):
+    """Over all draws the forms are the ELBO; the slope that autograd alone would give lacks the term r ∇ log q."""
+    model, x = SigmoidBeliefNetwork.random(2, 3, rng=0), xp.asarray([[1.0, 0.0, 1.0]])
+    law = Independent(Bernoulli(logits=xp.asarray([0.3, -0.5])), 1)
+    every, exact = (
+        AllTuples(law, 1),
+        expectation(lambda z: weigh(model, law, x, z[:, None])[:, 0], law, estimator="exact"),
+    )
+
+    class EveryDraw(Independent):
+        def sample(self, sample_shape, *, rng):
+            return every.sample(sample_shape, rng=rng)
+
+    q = EveryDraw(law.base.expand((4, 2)), 1)
+    assert_allclose((every.probability * form(model, q, xp.ones((4, 1)) * x, 1, rng=0)).sum(), exact, rtol=1e-12)
+    with pytest.raises(TypeError, match=r"draws are not differentiable.*score_function"):
+        grad(lambda a: form(model, Independent(Bernoulli(logits=a), 1), x, 2, rng=0).sum())(xp.zeros(2))
+
+
+@pytest.mark.parametrize("form", [elbo_entropy_form, elbo_kl_form])
+def test_forms_refuse_a_guide_that_misses_what_the_model_can_do_or_is_of_another_shape(form):
     model, x = small_vae()
-    with pytest.raises(TypeError, match="score"):
-        elbo_entropy_form(model, Categorical(probs=numpy.ones(3) / 3), x, rng=0)
+    with pytest.raises(ValueError, match="q of datum 0 never draws z = "):
+        form(model, Independent(Exponential(numpy.ones(2)), 1), x, rng=0)
+    with pytest.raises(ValueError, match=r"q has draws of shape \(\); expected \(2,\)"):
+        form(model, Categorical(probs=numpy.ones(3) / 3), x, rng=0)
 
 
 def flat_vae():
@@ -350,21 +376,32 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("bound", [elbo, iwae, *OTHERS])
+@pytest.mark.parametrize("bound", [elbo, eubo, iwae, *OTHERS])
 def test_weights_that_are_all_zero_give_minus_infinity_and_no_slope_and_no_warning(xp, bound):
     log_w = xp.asarray([[-numpy.inf, 0.3], [-numpy.inf, -1.0], [-numpy.inf, 0.1]])
     values = bound(log_w)
     assert values[0] == -numpy.inf
     assert np.isfinite(values[1])
-    if bound is not elbo:  # whose slope is 1/K in every weight, whatever it is
-        slope = grad(lambda log_w: np.where(np.isfinite(values), bound(log_w), 0.0).sum())(log_w)
-        everything = grad(lambda log_w: bound(log_w).sum())(log_w)
-        assert_allclose(everything[:, 1], slope[:, 1], rtol=0)
-        assert (everything[:, 0] == 0.0).all()
-        assert_allclose(everything[:, 1].sum(), 1.0, rtol=1e-12)  # all of them shift as their weights do
+    slope = grad(lambda log_w: np.where(np.isfinite(values), bound(log_w), 0.0).sum())(log_w)
+    everything = grad(lambda log_w: bound(log_w).sum())(log_w)
+    assert_allclose(everything[:, 1], slope[:, 1], rtol=0)
+    assert (everything[:, 0] == 0.0).all()
+    assert_allclose(everything[:, 1].sum(), 1.0, rtol=1e-12)  # all of them shift as their weights do
 
 
-@pytest.mark.parametrize("bound", OTHERS)
+@pytest.mark.parametrize("bound", [elbo, eubo])
+def test_a_weight_that_is_zero_has_no_slope_in_a_mean(xp, bound):
+    log_w = xp.asarray([[-numpy.inf, 0.3], [0.2, -1.0]])
+    assert_array_equal(grad(lambda log_w: bound(log_w).sum())(log_w), np.array([[0.0, 0.5], [0.5, 0.5]]))
+
+
+@pytest.mark.parametrize("bound", [elbo, eubo, iwae, *OTHERS])
+def test_single_precision_stays_single(xp, bound):
+    log_w = xp.asarray([[0.3, 5.0], [-0.2, -3.0], [1.0, 4.5]], dtype=numpy.float32)
+    assert bound(log_w).dtype == grad(lambda log_w: bound(log_w).sum())(log_w).dtype == numpy.float32
+
+
+@pytest.mark.parametrize("bound", [elbo, *OTHERS])
 def test_derivatives(xp, bound):
     check_grads(bound, [xp.asarray([[0.3, 5.0], [-0.2, -3.0], [1.0, 4.5]])])
 

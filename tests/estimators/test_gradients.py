@@ -11,7 +11,7 @@ import minilvm.numpy as np
 from minilvm.autograd import grad
 from minilvm.distributions import Bernoulli, Independent, Normal
 from minilvm.estimators import CONTRACTS, expectation
-from minilvm.models import SigmoidBeliefNetwork
+from minilvm.models import AmortizedGuide, SigmoidBeliefNetwork
 from minilvm.testing import assert_unbiased_gradient, expected_estimate
 from minilvm.testing.strategies import arrays
 from tests.estimators.helpers import bits, problems
@@ -111,7 +111,12 @@ def test_unsound_requests_are_refused_with_the_way_out():
         expectation(r, q, 2, estimator="score_function", baseline="loo", rng=0)
     with pytest.raises(ValueError, match="n_samples is 0"):
         expectation(r, q, 0, estimator="score_function", rng=0)
-    with pytest.raises(ValueError, match='expected "reparameterization"'):
-        expectation(r, q, 1, estimator="reinforce", rng=0)
+    for unknown in ("reinforce", "vimco"):
+        with pytest.raises(ValueError, match='expected "reparameterization"'):
+            expectation(r, q, 1, estimator=unknown, rng=0)
+    with pytest.raises(TypeError, match=r"q is AmortizedGuide, which is no law of z.*guide\(x\)"):
+        expectation(r, AmortizedGuide(np.tanh), 2, rng=0)
+    with pytest.raises(TypeError, match="q is NoneType; expected a law of z"):
+        expectation(r, None, 2, rng=0)
     with pytest.raises(ValueError, match="goes with"):
         expectation(r, q, 1, estimator="exact", baseline="leave_one_out")

@@ -196,10 +196,19 @@ def test_a_weight_that_is_none_is_named(xp, bad):
 def test_refusals():
     with pytest.raises(ValueError, match=r"log_w has shape \(0, 3\); expected \(K, N\), at least one sample"):
         importance_sampling(numpy.zeros((0, 3)))
+    with pytest.raises(ValueError, match="there are no weights"):
+        importance_sampling([])
     model = SigmoidBeliefNetwork.random(2, 3, rng=0)
     x = numpy.ones((1, 3))
+    with pytest.raises(TypeError, match=r'cannot list its support.*use proposal="prior"'):
+        naive_monte_carlo(LinearGaussian(numpy.ones((3, 1)), numpy.zeros(3), numpy.array(1.0)), x, 2, rng=0)
     with pytest.raises(ValueError, match="n_samples is 0"):
         naive_monte_carlo(model, x, 0, rng=0)
+    for estimate in (exact_log_marginal, lambda model, x: naive_monte_carlo(model, x, 1, rng=0)):
+        with pytest.raises(ValueError, match=r"x has shape \(0, 3\); expected \(N, …\), at least one datum"):
+            estimate(model, x[:0])
+        with pytest.raises(TypeError, match="x is list; expected an array"):
+            estimate(model, x.tolist())
     with pytest.raises(ValueError, match='"uniform" or "prior"'):
         naive_monte_carlo(model, x, 1, rng=0, proposal="posterior")
     with pytest.raises(ValueError, match="expected a probability"):

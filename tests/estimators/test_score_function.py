@@ -112,6 +112,15 @@ def test_a_baseline_that_is_no_number_is_refused(xp):
         )
 
 
+@pytest.mark.parametrize("baseline", [RunningMean(), lambda z: z, [[0.0, 0.0], [0.0, 0.0]]], ids=type)
+def test_a_baseline_that_is_no_array_is_refused(baseline):
+    """A list would pass for a number, whatever its shape, one for each draw included."""
+    with pytest.raises(TypeError, match=r"baseline is (RunningMean|function|list); expected .*RunningMean\(\)\.mean"):
+        expectation(
+            lambda z: z, Bernoulli(logits=numpy.zeros(2)), 2, estimator="score_function", baseline=baseline, rng=0
+        )
+
+
 def test_the_optimal_baseline_of_a_rare_draw_is_that_of_the_others_to_the_last_digit(xp):
     """Its squared score is 1e16 times theirs: of a sum, less its own, rounding would be left, which knows the draw."""
     q = Normal(xp.zeros(1), 1.0)

@@ -49,6 +49,13 @@ def test_the_sum_of_others_beside_a_giant_keeps_its_digits_where_a_difference_ha
     assert np.exp(log_w).sum(axis=0) - np.exp(log_w[0]) == 0.0  # 1 + e is not there any more
 
 
+@pytest.mark.parametrize("shape", [(4,), (4, 2, 3)])
+def test_what_others_sum_to_takes_any_number_of_axes(xp, shape):
+    log_w = backend.default_rng(0).standard_normal(shape)
+    expected = logsumexp_of_others(log_w.reshape(4, -1)).reshape(shape)
+    assert_array_equal(logsumexp_of_others(log_w), expected)
+
+
 def test_derivatives_of_the_sum_of_others(xp):
     check_grads(logsumexp_of_others, [xp.asarray([[0.3, 5.0], [-0.2, -3.0], [1.0, 4.5]])])
     zeros = grad(lambda w: np.exp(logsumexp_of_others(w)).sum())(xp.full((3, 1), -numpy.inf))
@@ -92,8 +99,12 @@ def test_one_law_serves_all_data_with_fresh_draws_for_each(xp):
 
 def test_refusals(xp):
     model, x = model_and_data()
-    with pytest.raises(ValueError, match="n_samples is 0"):
-        log_weights(model, model.prior, x, 0, rng=0)
+    for n_samples in (0, -1, 2.5, "3", None):
+        with pytest.raises(ValueError, match=f"n_samples is {n_samples!r}; expected an integer of at least 1"):
+            log_weights(model, model.prior, x, n_samples, rng=0)
+    for nothing in (x[:0], x[0, 0]):
+        with pytest.raises(ValueError, match=r"x has shape \(.*\); expected \(N, …\), at least one datum"):
+            log_weights(model, model.prior, nothing, 2, rng=0)
     with pytest.raises(ValueError, match=r"batch shape \(3,\); expected \(5,\)"):
         log_weights(model, model.prior.expand((3,)), x, 2, rng=0)
 
