@@ -28,12 +28,16 @@ Work = Callable[[], object]
 
 @dataclass
 class Contest:
-    """One piece of work, done by us and by peers; `goals` are the most our time may be, as multiples of a peer's."""
+    """One piece of work, done by us and by peers; `goals` are the most our time may be, as multiples of a peer's.
+
+    Where the work is `per` steps, times are of one.
+    """
 
     work: str
     subject: Work
     peers: dict[str, Work | None] = field(default_factory=dict)
     goals: dict[str, float] = field(default_factory=dict)
+    per: int = 1
 
 
 @dataclass
@@ -68,7 +72,7 @@ def measure(contest: Contest, rounds: int) -> list[Row]:
             for _ in range(repeats[name]):
                 work()
             times[name].append((time.perf_counter() - start) / repeats[name] * 1e3)
-    medians = {name: statistics.median(samples) for name, samples in times.items()}
+    medians = {name: statistics.median(samples) / contest.per for name, samples in times.items()}
     ours = medians.pop("minilvm")
     rows = []
     for peer, theirs in medians.items():

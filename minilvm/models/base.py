@@ -106,12 +106,17 @@ def check_data(x: Array, n_features: int | None = None) -> None:
         raise ValueError(f"x has shape {shape}; expected (N, D), at least one point of at least one feature")
     if n_features is not None and shape[1] != n_features:
         raise ValueError(f"x has shape {shape}; expected (N, {n_features}) to match the model")
-    bad = backend.to_numpy(~np.isfinite(x))
-    if bad.any():
-        n, d = (int(i[0]) for i in bad.nonzero())
+    first, n_bad = (0, 0), 0
+    for start in range(0, len(x), 2**16):  # the data may be larger than memory
+        bad = backend.to_numpy(~np.isfinite(x[start : start + 2**16]))
+        if bad.any():
+            n, d = (int(i[0]) for i in bad.nonzero())
+            first = first if n_bad else (start + n, d)
+            n_bad += int(bad.sum())
+    if n_bad:
+        n, d = first
         raise ValueError(
-            f"x[{n}, {d}] is {stop_gradient(x)[n, d].item()}; expected finite numbers: "
-            f"drop or impute {int(bad.sum())} of them"
+            f"x[{n}, {d}] is {stop_gradient(x)[n, d].item()}; expected finite numbers: drop or impute {n_bad} of them"
         )
 
 

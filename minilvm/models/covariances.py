@@ -79,8 +79,12 @@ class CovarianceType(abc.ABC):
         """Return Σ_c tr(Σ_c⁻¹ S_c) for a second moment S."""
         return (second / covariances).sum()
 
-    def are_sound(self, covariances: Array, rounding: Array) -> Array:
-        """Return whether the variances are above `rounding` and, of matrices, no feature a combination of others."""
+    def are_sound(self, covariances: Array, rounding: Array, factors: Array | None = None) -> Array:
+        """Return whether the variances are above `rounding` and, of matrices, no feature a combination of others.
+
+        Their `factors` need not be found again where they are known.
+        """
+        del factors
         sound = covariances > rounding
         return sound.all(axis=1) if sound.ndim == 2 else sound
 
@@ -109,10 +113,11 @@ class _Matrices(CovarianceType):
     def inner(self, covariances: Array, second: Array) -> Array:
         return np.trace(np.linalg.solve(covariances, second), axis1=-2, axis2=-1).sum()
 
-    def are_sound(self, covariances: Array, rounding: Array) -> Array:
+    def are_sound(self, covariances: Array, rounding: Array, factors: Array | None = None) -> Array:
         variances = self.variances(covariances)
         try:
-            pivots = numpy.square(self.variances(self.factor(covariances)))  # what earlier features leave unexplained
+            factors = self.factor(covariances) if factors is None else factors
+            pivots = numpy.square(self.variances(factors))  # of each variance, what earlier features leave unexplained
         except numpy.linalg.LinAlgError:  # of one; which is it?
             if covariances.ndim == 2:
                 return numpy.zeros_like(variances, dtype=bool).any()

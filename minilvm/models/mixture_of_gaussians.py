@@ -124,6 +124,14 @@ class MixtureOfGaussians(Mixture):
         """L with L Lᵀ = Σ, lower triangular, (C, D, D) or tied (D, D); standard deviations (C, D) or (C,)."""
         return self._kind.factor(self.covariances)
 
+    @property
+    def known_factors(self) -> Array | None:
+        """The same; None where a covariance is not definite."""
+        try:
+            return self.factors
+        except numpy.linalg.LinAlgError:
+            return None
+
     def likelihood(self, z: Array) -> Distribution:
         """p(x | z) = N(μ_z, Σ_z)."""
         return self._kind.law(self.means[z], self._kind.of(self.covariances, z))
@@ -192,7 +200,7 @@ class MixtureOfGaussians(Mixture):
             )
             error = 16.0 * numpy.finfo(fitted.covariances.dtype).eps
             rounding = error * kind.variances(statistics.second / mass + error * kind.pair(means, means))
-            sound = alive & kind.are_sound(fitted.covariances, rounding)
+            sound = alive & kind.are_sound(fitted.covariances, rounding, fitted.known_factors)
         if not bool(sound.all()):
             raise _collapse(backend.to_numpy(sound), counts)
         return fitted

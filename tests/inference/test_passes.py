@@ -1,5 +1,7 @@
 """A pass is the E-step and the sums, however the data come: as an array, mapped, in chunks, weighted."""
 
+import tracemalloc
+
 import numpy
 import pytest
 from hypothesis import given
@@ -174,3 +176,19 @@ def test_an_e_step_over_many_points_is_that_over_few(xp):
     assert_allclose(q[:10], first, rtol=1e-12)
     assert_allclose(log_marginal[:10], of_first, rtol=1e-12)
     assert q.shape == (5000, 2)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_a_fit_needs_memory_for_chunks_and_not_for_data(covariance_type):
+    """Ten times the data, and no more memory: what is held is a chunk for each thread, and sums."""
+    rng = numpy.random.default_rng(0)
+    peaks = []
+    for n in (60_000, 600_000):
+        x = rng.standard_normal((n, 4))
+        start = MixtureOfGaussians.initialise(x[:1000], 8, rng=0, covariance_type=covariance_type)
+        tracemalloc.start()
+        fit_em(start, x, max_iter=1, tol=-1.0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0]
+    assert peaks[1] < 0.5 * x.nbytes
