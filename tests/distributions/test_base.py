@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -231,8 +231,12 @@ def assert_shapes(law, sample, batch, event, lacks=""):
 
 
 @each_law
-@settings(max_examples=settings().max_examples // 4)  # for each of many laws, on each library
+@settings(max_examples=settings().max_examples // 10)  # for each of many laws, on each library
 @given(sample=shapes, batch=shapes)
+@example(sample=(), batch=())
+@example(sample=(2,), batch=(0,))
+@example(sample=(0, 3), batch=(2, 1))
+@example(sample=(), batch=(3, 2))
 def test_shapes(xp, name, sample, batch):
     law, row = make(name, batch, xp), LAWS[name]
     assert_shapes(law, sample, batch, row.event, row.lacks)
