@@ -174,8 +174,8 @@ def _slope(z: Array, alpha: Array) -> Array:
 def log_standard_gamma(alpha: Array, shape: Shape, rng: Any) -> Array:
     """Return the logarithms of draws for β = 1: constants, and finite even where the draw itself would be 0.
 
-    With G ~ Gamma(α + 1) and U uniform, G U^(1/α) ~ Gamma(α), and −log U ~ Exponential(1); above 1 no draw is 0, and none
-    of this is needed. (Marsaglia and Tsang, *ACM Transactions on Mathematical Software* 26 (2000), §6.)
+    With G ~ Gamma(α + 1) and U uniform, G U^(1/α) ~ Gamma(α), and −log U ~ Exponential(1); above 1 no draw is 0, and
+    none of this is needed. (Marsaglia and Tsang, *ACM Transactions on Mathematical Software* 26 (2000), §6.)
     """
     alpha, generator = stop_gradient(alpha), default_rng(rng, like=alpha)
     if bool((alpha > 1.0).all()):
