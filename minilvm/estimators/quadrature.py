@@ -43,7 +43,8 @@ def log_integral(log_f: LogDensity, law: Distribution) -> Array:
 def quadrature(log_f: LogDensity, law: Distribution) -> tuple[Array, float]:
     """Return points z (S, …event) and a log volume log v with ∫ f(z) g(z) dz = v Σ_i f(z_i) g(z_i) for smooth g.
 
-    The grid is refined until ∫ f stays the same to rounding.
+    The grid lies along the principal axes of where f is, so that a ridge may be narrow in any direction, and is refined
+    until ∫ f stays the same to rounding.
 
     Parameters
     ----------
@@ -67,19 +68,20 @@ def quadrature(log_f: LogDensity, law: Distribution) -> tuple[Array, float]:
     mean, deviation = (backend.to_numpy(stop_gradient(m)).reshape(n_dimensions) for m in (law.mean, law.stddev))
     like = stop_gradient(law.mean)
 
-    def grid(lower: Any, upper: Any, n: int) -> tuple[Array, float]:
+    def grid(axes: Any, lower: Any, upper: Any, n: int) -> tuple[Array, float]:
         steps = (upper - lower) / n
-        axes = [start + step * (numpy.arange(n) + 0.5) for start, step in zip(lower, steps, strict=True)]
-        z = numpy.stack(numpy.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, *law.event_shape)
+        marks = [start + step * (numpy.arange(n) + 0.5) for start, step in zip(lower, steps, strict=True)]
+        along = numpy.stack(numpy.meshgrid(*marks, indexing="ij"), axis=-1)
+        z = (along @ axes.T).reshape(-1, *law.event_shape)
         return namespace(like).asarray(z, dtype=like.dtype), float(numpy.log(steps).sum())
 
     def on_host(z: Array) -> Any:
         return backend.to_numpy(stop_gradient(log_f(z)))
 
-    lower, upper = _found(on_host, grid, mean - 10.0 * deviation, mean + 10.0 * deviation)
+    box = _found(on_host, grid, mean - 10.0 * deviation, mean + 10.0 * deviation)
     before, n = math.nan, 32
     while n**n_dimensions <= _MOST_POINTS:
-        z, log_volume = grid(lower, upper, n)
+        z, log_volume = grid(*box, n)
         value = float(np.logsumexp(stop_gradient(log_f(z)), axis=0)) + log_volume
         if abs(value - before) <= 1e3 * float(np.finfo(like.dtype).eps) * (1.0 + abs(value)):
             return z, log_volume
@@ -90,24 +92,33 @@ def quadrature(log_f: LogDensity, law: Distribution) -> tuple[Array, float]:
 
 
 def _found(
-    log_f: Callable[[Array], Any], grid: Callable[[Any, Any, int], tuple[Array, float]], lower: Any, upper: Any
-) -> tuple[Any, Any]:
-    """The box that holds all that matters of f and little else, by growing and shrinking the one given."""
-    n = round(_FIRST_GRID ** (1.0 / len(lower)))
+    log_f: Callable[[Array], Any], grid: Callable[[Any, Any, Any, int], tuple[Array, float]], lower: Any, upper: Any
+) -> tuple[Any, Any, Any]:
+    """The box that holds all that matters of f and little else: its axes, the columns, and its limits along them.
+
+    The one given is grown and shrunk until it fits, then turned once, and fitted again.
+    """
+    n_dimensions = len(lower)
+    n = round(_FIRST_GRID ** (1.0 / n_dimensions))
+    axes, turned = numpy.eye(n_dimensions), n_dimensions == 1
     for _ in range(60):
-        z, _ = grid(lower, upper, n)
+        z, _ = grid(axes, lower, upper, n)
         value = log_f(z)
         if not numpy.isfinite(value.max()):
             raise ValueError(
                 f"log f is {value.max()} at its largest on a grid from {lower} to {upper}; expected a number"
             )
-        near = backend.to_numpy(z).reshape(len(z), -1)[value >= value.max() - _NEGLIGIBLE]
+        near = backend.to_numpy(z).reshape(len(z), -1)[value >= value.max() - _NEGLIGIBLE].astype(float)
         width = upper - lower
         step = width / n
-        first, last = near.min(axis=0), near.max(axis=0)
+        first, last = (near @ axes).min(axis=0), (near @ axes).max(axis=0)
         below, above = first - lower < step, upper - last < step  # does it go on beyond the edge?
         lower = numpy.where(below, lower - width, first - 2 * step)
         upper = numpy.where(above, upper + width, last + 2 * step)
         if not (below | above).any() and (upper - lower >= 0.75 * width).all():
-            return lower, upper
+            if turned:
+                return axes, lower, upper
+            centred, margin = near - near.mean(axis=0), 2 * numpy.linalg.norm(step)
+            axes, turned = numpy.linalg.eigh(centred.T @ centred)[1], True
+            lower, upper = (near @ axes).min(axis=0) - margin, (near @ axes).max(axis=0) + margin
     raise ValueError(f"f does not fall off: it matters still at the edges of a box from {lower} to {upper}")
