@@ -1,7 +1,11 @@
-"""The pages of the laws: each is there, with its picture, and what the index says of a law the law says of itself."""
+"""The pages of the laws: each is there, with its picture, and what the index says of a law the law says of itself.
+
+And the notes: the tests that they name are there.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -81,3 +85,13 @@ def test_the_pictures_can_be_drawn(tmp_path):
     assert set(draw.DRAWINGS) == set(map(stem, KINDS))
     for name in draw.DRAWINGS:
         assert draw.draw(name, tmp_path, n=2).stat().st_size > 1000
+
+
+def test_the_notes_name_tests_that_exist():
+    """The table of planted faults (10.6) would rot without a word: a test that is renamed is caught here."""
+    notes = (PAGES.parent / "notes.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:\w+/)?test_\w+\.py)::(\w+)`", notes)
+    assert len(named) > 30
+    for path, name in named:
+        tree = ast.parse((Path(__file__).parent / path).read_text(encoding="utf-8"))
+        assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, f"{path}::{name}"

@@ -64,9 +64,9 @@ def test_little_noise_and_far_data_are_found_where_a_rule_at_the_prior_errs(xp, 
 
 @pytest.mark.parametrize("noise", [1e-1, 1e-2, 1e-3])
 def test_a_ridge_may_be_narrow_in_any_direction(xp, noise):
-    """x knows the sum of two latents and nothing of their difference: along the axes no grid is fine enough."""
-    model = LinearGaussian(3.0 * xp.ones((3, 2)), xp.zeros(3), xp.asarray(noise**2))
-    x = xp.asarray([[1.0, 1.1, 0.9], [-7.0, 2.0, 5.0]])
+    """x knows the difference of two latents and nothing of their sum: along the axes no grid is fine enough."""
+    model = LinearGaussian(xp.ones((3, 1)) * xp.asarray([3.0, -3.0]), xp.zeros(3), xp.asarray(noise**2))
+    x = xp.asarray([[0.0, 0.0, 0.0], [-7.0, 2.0, 5.0]])  # the first: along a diagonal of the grid
     assert_allclose(exact_log_marginal(model, x), model.log_marginal(x), rtol=1e-11)
 
 
