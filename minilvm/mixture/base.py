@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import abc
 import numbers
-import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, Self
 
+import numpy
+
 import minilvm.numpy as np
 from minilvm import backend
 from minilvm.backend import Array
-from minilvm.inference import EMResult, e_step
-from minilvm.mixture.conventions import ConvergenceWarning, Estimator, generator_of, theirs
+from minilvm.inference import EMResult
+from minilvm.inference.shards import slices
+from minilvm.mixture.conventions import ConvergenceWarning, Estimator, generator_of, theirs, warn
 from minilvm.mixture.initialisation import INIT_PARAMS
 from minilvm.models import MixtureOfGaussians
 from minilvm.models.covariances import COVARIANCE_TYPES
-
-CHUNK = 8192  # points at a time, where the answer is smaller than the table of responsibilities
+from minilvm.models.kernels import Kernel
 
 
 class MixtureEstimator(Estimator, abc.ABC):
@@ -39,6 +40,13 @@ class MixtureEstimator(Estimator, abc.ABC):
     weights_: Array
     means_: Array
     covariances_: Array
+    precisions_cholesky_: Array
+
+    bounds_are_means = True  # over samples; else the bound is that of all samples together
+
+    @abc.abstractmethod
+    def _prepare(self, x: Array, weights: Array | None) -> None:
+        """Settle what is maximised, before there is anything to start from: the prior, if it depends on the data."""
 
     @abc.abstractmethod
     def _start(self, x: Array, weights: Array | None, rng: Any) -> Any:
@@ -50,7 +58,7 @@ class MixtureEstimator(Estimator, abc.ABC):
 
     @abc.abstractmethod
     def _model(self) -> Any:
-        """The model that was fitted."""
+        """The model that the fitted attributes describe, in double precision."""
 
     @abc.abstractmethod
     def _adopt(self, model: Any, dtype: Any) -> None:
@@ -84,16 +92,17 @@ class MixtureEstimator(Estimator, abc.ABC):
         weights = self._sample_weight(sample_weight, x)
         self._check_size(x, weights)
         rng = generator_of(self.random_state, like=x)
-        if self.warm_start and hasattr(self, "converged_"):
-            best = self._climb(self._model(), x, weights, rng, executor)
+        self._prepare(x, weights)
+        if self.warm_start and self.__sklearn_is_fitted__():
+            best = self._climb(self._last(), x, weights, rng, executor)
         else:
             ends = (self._climb(self._start(x, weights, rng), x, weights, rng, executor) for _ in range(self.n_init))
             best = max(ends, key=lambda end: end.lower_bounds[-1])
-        total = float(len(x) if weights is None else weights.sum())
         self._adopt(best.model, x.dtype)
         self.converged_ = best.converged
         self.n_iter_ = len(best.lower_bounds) - 1
-        self.lower_bounds_ = [bound / total for bound in best.lower_bounds]
+        unit = total_weight(x, weights) if self.bounds_are_means else 1.0
+        self.lower_bounds_ = [bound / unit for bound in best.lower_bounds]
         self.lower_bound_ = self.lower_bounds_[-1]
         if not best.converged and self.max_iter > 0:
             self._warn(
@@ -112,15 +121,15 @@ class MixtureEstimator(Estimator, abc.ABC):
 
     def predict(self, X: Any) -> Array:
         """Return the most probable component of each sample, shape (N,)."""
-        return self._by_chunks(X, lambda model, x: e_step(model, x)[0].argmax(axis=1))
+        return self._by_chunks(X, lambda log_joint: log_joint.argmax(axis=0))
 
     def predict_proba(self, X: Any) -> Array:
         """Return the responsibilities p(z = c | x_n), shape (N, C)."""
-        return self._by_chunks(X, lambda model, x: e_step(model, x)[0])
+        return self._by_chunks(X, lambda log_joint: np.softmax(log_joint, axis=0).T)
 
     def score_samples(self, X: Any) -> Array:
         """Return log p(x_n) in nats, shape (N,)."""
-        return self._by_chunks(X, lambda model, x: e_step(model, x)[1])
+        return self._by_chunks(X, lambda log_joint: np.logsumexp(log_joint, axis=0))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the mean of log p(x_n), in nats."""
@@ -134,10 +143,11 @@ class MixtureEstimator(Estimator, abc.ABC):
         self._check_fitted()
         if n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples}. Sampling requires at least one sample.")
-        mixture = MixtureOfGaussians(self.weights_, self.means_, self.covariances_, self.covariance_type)
-        x, z = mixture.sample(n_samples, rng=generator_of(self.random_state, like=self.means_))
-        order = np.argsort(z)
-        return x[order], z[order]
+        mixture, rng = self._mixture(), generator_of(self.random_state, like=self.means_)
+        z = numpy.sort(mixture.prior.sample((n_samples,), rng=rng))
+        counts = [int((z == c).sum()) for c in range(len(self.weights_))]
+        draws = [mixture.likelihood(c).sample((n,), rng=rng) for c, n in enumerate(counts) if n > 0]
+        return np.concatenate(draws).astype(self.means_.dtype, copy=False), z
 
     # Parts -----------------------------------------------------------------------------------------------------------
 
@@ -162,6 +172,35 @@ class MixtureEstimator(Estimator, abc.ABC):
                 f"{self.n_components}, n_samples = {n_samples}"
             )
 
+    def _last(self) -> Any:
+        """The model to go on from."""
+        if len(self.weights_) != self.n_components:
+            raise ValueError(
+                f"there are {len(self.weights_)} components to go on from, and n_components is {self.n_components}: "
+                "begin again with a clone, or with warm_start=False"
+            )
+        return self._model()
+
+    def _mixture(self) -> MixtureOfGaussians:
+        """The fitted attributes as a mixture in double precision."""
+        C, D = self.means_.shape
+        expected = {"full": (C, D, D), "tied": (D, D), "diag": (C, D), "spherical": (C,)}[self.covariance_type]
+        if self.covariances_.shape != expected:
+            raise ValueError(
+                f"covariances_ has shape {self.covariances_.shape}; expected {expected}, for covariance_type is "
+                f"{self.covariance_type!r}: fit again, or set it back"
+            )
+        return MixtureOfGaussians(
+            self.weights_.astype(float), self.means_.astype(float), self._covariances(), self.covariance_type
+        )
+
+    def _covariances(self) -> Array:
+        """Σ in double precision: what was rounded to single may be indefinite, and its factor has lost less."""
+        if self.covariances_.dtype == float or self.covariance_type in {"diag", "spherical"}:
+            return self.covariances_.astype(float)
+        factor = np.linalg.inv(self.precisions_cholesky_.astype(float))
+        return np.swapaxes(factor, -1, -2) @ factor
+
     def _adopt_covariances(self, covariances: Array, dtype: Any) -> None:
         """Set Σ, Σ⁻¹ and P = L⁻ᵀ, with Σ = L Lᵀ and so Σ⁻¹ = P Pᵀ; of variances, the reciprocals and their roots."""
         if self.covariance_type in {"diag", "spherical"}:
@@ -176,12 +215,35 @@ class MixtureEstimator(Estimator, abc.ABC):
         self.precisions_cholesky_ = cholesky.astype(dtype)
         self.precisions_ = precisions.astype(dtype)
 
-    def _by_chunks(self, X: Any, answer: Callable[[Any, Array], Array]) -> Array:
-        """Apply a function of the fitted model and a chunk of samples."""
+    def _by_chunks(self, X: Any, answer: Callable[[Array], Array]) -> Array:
+        """Apply a function of the table log p(x_n, c), shape (C, n), to samples, as many at a time as stay in cache."""
         self._check_fitted()
         x = self._table(X, reset=False, missing=self.missing is not None)
-        model = self._model()
-        return np.concatenate([answer(model, x[i : i + CHUNK]) for i in range(0, len(x), CHUNK)])
+        with numpy.errstate(divide="ignore", over="ignore", invalid="ignore"):  # log 0 of a component that is none;
+            kernel = self._model().kernel()  # and what is not finite is found, and named
+            answers = [answer(_log_joint(kernel, x[rows], rows.start)) for rows in slices(len(x), kernel.chunk)]
+        return self._in_their_precision(np.concatenate(answers), x)
+
+    def _in_their_precision(self, answer: Array, x: Array) -> Array:
+        """Single, if the samples and those that were fitted are; but counts stay counts."""
+        dtype = numpy.result_type(x.dtype, self.means_.dtype)
+        return answer.astype(dtype, copy=False) if answer.dtype.kind == "f" else answer
 
     def _warn(self, message: str) -> None:
-        warnings.warn(message, theirs("ConvergenceWarning", ConvergenceWarning), stacklevel=4)
+        warn(message, theirs("ConvergenceWarning", ConvergenceWarning))
+
+
+def total_weight(x: Array, weights: Array | None) -> float:
+    """Return Σ_n w_n, which is N where samples count once."""
+    return float(len(x) if weights is None else weights.sum())
+
+
+def _log_joint(kernel: Kernel, x: Array, start: int) -> Array:
+    log_joint, _ = kernel(x)
+    impossible = backend.to_numpy(~np.isfinite(log_joint.max(axis=0)))
+    if impossible.any():
+        raise ValueError(
+            f"X[{start + int(impossible.argmax())}] is so far from every component that the logarithm of its "
+            "probability is not a finite number: drop it"
+        )
+    return log_joint

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import numbers
 from concurrent.futures import Executor
 from typing import Any
 
 import minilvm.numpy as np
 from minilvm.backend import Array, namespace
 from minilvm.inference import EMResult, em_pass, fit_em
-from minilvm.mixture.base import MixtureEstimator
+from minilvm.inference.shards import slices
+from minilvm.mixture.base import MixtureEstimator, total_weight
 from minilvm.mixture.initialisation import start
 from minilvm.models import ConjugatePrior
+from minilvm.models.conjugate_prior import moments
 from minilvm.models.covariances import COVARIANCE_TYPES
+from minilvm.models.kernels import Kernel
 from minilvm.models.variational_mixture import VariationalMixture
 
 WEIGHTS = ("dirichlet_process", "dirichlet_distribution")
@@ -36,7 +40,8 @@ class BayesianGaussianMixture(MixtureEstimator):
     covariance_type
         "full", "tied", "diag" or "spherical".
     tol
-        Converged when a step changes the ELBO by less than this, in nats per sample.
+        Converged when a step changes the ELBO by less than this, in nats of all samples together: scikit-learn's
+        meaning here, though not for `GaussianMixture`, since components that are not needed leave slowly.
     reg_covar
         Added to the diagonal of the default `covariance_prior`.
     max_iter, n_init, init_params, random_state, warm_start, verbose
@@ -62,8 +67,10 @@ class BayesianGaussianMixture(MixtureEstimator):
         The other parameters of q(θ): the first a pair of arrays (C,) for a Dirichlet process.
     weight_concentration_prior_, mean_precision_prior_, mean_prior_, degrees_of_freedom_prior_, covariance_prior_
         The prior that was used.
-    converged_, n_iter_, lower_bound_, lower_bounds_
-        As for `GaussianMixture`; the bound is the ELBO.
+    converged_, n_iter_
+        As for `GaussianMixture`.
+    lower_bound_, lower_bounds_
+        The ELBO, in nats: at the end, and after 0, 1, 2, … steps.
 
     References
     ----------
@@ -74,10 +81,12 @@ class BayesianGaussianMixture(MixtureEstimator):
     --------
     >>> from minilvm.data import load_old_faithful
     >>> X = load_old_faithful()
-    >>> mixture = BayesianGaussianMixture(n_components=6, tol=1e-6, max_iter=1000, random_state=0)
+    >>> mixture = BayesianGaussianMixture(n_components=6, max_iter=1000, random_state=0)
     >>> (mixture.fit(X).weights_ > 0.01).sum().item()
     2
     """
+
+    bounds_are_means = False
 
     def __init__(
         self,
@@ -118,54 +127,53 @@ class BayesianGaussianMixture(MixtureEstimator):
 
     def score_samples(self, X: Any) -> Array:
         """Return log E_q(θ)[p(x_n | θ)] in nats, shape (N,): the predictive density (Bishop, 10.81)."""
-        return self._by_chunks(X, lambda model, x: model.log_predictive(x))
+        self._check_fitted()
+        x, model = self._table(X, reset=False), self._model()
+        return self._in_their_precision(
+            np.concatenate([model.log_predictive(x[rows]) for rows in slices(len(x), Kernel.chunk)]), x
+        )
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
         self._check_choice("weight_concentration_prior_type", WEIGHTS)
 
+    def _prepare(self, x: Array, weights: Array | None) -> None:
+        """Set p(θ) as the user gave it, and where not, as the data suggest it."""
+        D, kind = x.shape[1], COVARIANCE_TYPES[self.covariance_type]
+        total, mean, scatter = moments(x, weights)
+        covariance = kind.from_full(scatter / max(total - 1.0, 0.5 * total))  # weights may sum to 1 or less
+        self.weight_concentration_prior_ = self._positive("weight_concentration_prior", 1.0 / self.n_components)
+        self.mean_precision_prior_ = self._positive("mean_precision_prior", 1.0)
+        self.degrees_of_freedom_prior_ = self._positive("degrees_of_freedom_prior", float(D), above=D - 1.0)
+        self.mean_prior_ = self._array("mean_prior", mean)
+        self.covariance_prior_ = self._array("covariance_prior", kind.add_to_diagonal(covariance, self.reg_covar))
+        if not bool(kind.are_sound(self.covariance_prior_[None], 0.0 * self.covariance_prior_[None]).all()):
+            raise ValueError("covariance_prior must be positive definite; by default it is so where reg_covar is not 0")
+
+    def _prior(self) -> ConjugatePrior:
+        return ConjugatePrior(
+            self.mean_prior_, self.mean_precision_prior_, self.degrees_of_freedom_prior_, self.covariance_prior_
+        )
+
     def _start(self, x: Array, weights: Array | None, rng: Any) -> VariationalMixture:
         """A first q(θ), from the responsibilities of a mixture of Gaussians that starts in the usual way."""
-        prior = self._prior(x)
-        first = start(
-            x,
-            self.n_components,
-            self.init_params,
-            rng=rng,
-            sample_weight=weights,
-            covariance_type=self.covariance_type,
-            parameter_prior=prior,
-        )
+        fields = {"covariance_type": self.covariance_type, "parameter_prior": self._prior()}
+        first = start(x, self.n_components, self.init_params, rng=rng, sample_weight=weights, **fields)
         _, statistics = em_pass(first, x, sample_weight=weights)
         sticks = self.weight_concentration_prior_type == "dirichlet_process"
         if sticks:  # p(π) expects the large shares first
             statistics = statistics.of(np.argsort(-statistics.counts))
-        return VariationalMixture.from_statistics(statistics, prior, self.weight_concentration_prior_, sticks=sticks)
-
-    def _prior(self, x: Array) -> ConjugatePrior:
-        """p(θ) as the user gave it, and where not, as the data suggest it."""
-        D = x.shape[1]
-        centred = x.astype(float) - x.mean(axis=0, dtype=float)
-        kind = COVARIANCE_TYPES[self.covariance_type]
-        scatter = kind.from_full(centred.T @ centred / max(len(x) - 1, 1))
-        self.weight_concentration_prior_ = self._positive("weight_concentration_prior", 1.0 / self.n_components)
-        self.mean_precision_prior_ = self._positive("mean_precision_prior", 1.0)
-        self.degrees_of_freedom_prior_ = self._positive("degrees_of_freedom_prior", float(D), above=D - 1.0)
-        self.mean_prior_ = self._array("mean_prior", x.mean(axis=0, dtype=float))
-        self.covariance_prior_ = self._array("covariance_prior", kind.add_to_diagonal(scatter, self.reg_covar))
-        if not bool(kind.are_sound(self.covariance_prior_[None], 0.0 * self.covariance_prior_[None]).all()):
-            raise ValueError("covariance_prior must be positive definite; by default it is so where reg_covar is not 0")
-        return ConjugatePrior(
-            self.mean_prior_, self.mean_precision_prior_, self.degrees_of_freedom_prior_, self.covariance_prior_
-        )
+        concentration = self.weight_concentration_prior_
+        return VariationalMixture.from_statistics(statistics, self._prior(), concentration, sticks=sticks)
 
     def _positive(self, name: str, default: float, above: float = 0.0) -> float:
         value = getattr(self, name)
         if value is None:
             return default
-        if not isinstance(value, (int, float)) or not above < value < np.inf:
+        number = float(value) if isinstance(value, numbers.Real) else np.nan
+        if not above < number < np.inf:
             raise ValueError(f"The parameter '{name}' should be greater than {above:g}, but got {value!r}")
-        return float(value)
+        return number
 
     def _array(self, name: str, default: Array) -> Array:
         value = getattr(self, name)
@@ -186,21 +194,31 @@ class BayesianGaussianMixture(MixtureEstimator):
             model,
             x,
             max_iter=int(self.max_iter),
-            tol=self.tol,
+            tol=self.tol / total_weight(x, weights),
             sample_weight=weights,
             executor=executor,
             progress=bool(self.verbose),
         )
 
     def _model(self) -> VariationalMixture:
-        return self._posterior
+        mixture, nu = self._mixture(), self.degrees_of_freedom_
+        concentration = self.weight_concentration_
+        return VariationalMixture(
+            np.stack(concentration, axis=1) if isinstance(concentration, tuple) else concentration,
+            self.mean_precision_,
+            mixture.means,
+            nu,
+            mixture.covariances * nu.reshape(nu.shape + (1,) * (mixture.covariances.ndim - nu.ndim)),
+            self._prior(),
+            self.weight_concentration_prior_,
+            self.covariance_type,
+        )
 
     def _adopt(self, model: VariationalMixture, dtype: Any) -> None:
-        self._posterior = model
         self.weights_ = model.weights.astype(dtype)
         self.means_ = model.means.astype(dtype)
         self._adopt_covariances(model.covariances, dtype)
-        sticks = self.weight_concentration_prior_type == "dirichlet_process"
+        sticks = model.concentration.ndim == 2
         self.weight_concentration_ = tuple(model.concentration.T) if sticks else model.concentration
         self.mean_precision_ = model.mean_precision
         self.degrees_of_freedom_ = model.degrees_of_freedom

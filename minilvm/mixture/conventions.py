@@ -73,7 +73,8 @@ class Estimator:
         )
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "n_features_in_")
+        """Whether there are findings, wherever they are from: who knows the parameters may set them by hand."""
+        return hasattr(self, "weights_")
 
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
@@ -85,10 +86,10 @@ class Estimator:
     def _check_range(self, name: str, kind: Any, low: float) -> None:
         """Refuse a number that is of another kind, or below its least value."""
         value = getattr(self, name)
-        if not isinstance(value, kind) or isinstance(value, bool) or not value >= low:
-            what = "int" if kind is numbers.Integral else "float"
+        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value < numpy.inf:
+            what = "an int" if kind is numbers.Integral else "a float"
             raise ValueError(
-                f"The {name!r} parameter of {type(self).__name__} must be an {what} in the range [{low}, inf). "
+                f"The {name!r} parameter of {type(self).__name__} must be {what} in the range [{low}, inf). "
                 f"Got {value!r} instead."
             )
 
@@ -114,7 +115,7 @@ class Estimator:
                 self.feature_names_in_ = names
             return table
         self._check_names(names)
-        if table.shape[1] != self.n_features_in_:
+        if table.shape[1] != getattr(self, "n_features_in_", table.shape[1]):
             raise ValueError(
                 f"X has {table.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} "
                 "features as input"
@@ -147,9 +148,9 @@ class Estimator:
     def _check_names(self, names: Array | None) -> None:
         fitted, law = getattr(self, "feature_names_in_", None), type(self).__name__
         if fitted is None and names is not None:
-            warnings.warn(f"X has feature names, but {law} was fitted without feature names", stacklevel=4)
+            warn(f"X has feature names, but {law} was fitted without feature names", UserWarning)
         elif fitted is not None and names is None:
-            warnings.warn(f"X does not have valid feature names, but {law} was fitted with feature names", stacklevel=4)
+            warn(f"X does not have valid feature names, but {law} was fitted with feature names", UserWarning)
         elif fitted is not None and names is not None and list(fitted) != list(names):
             listed = "\n- ".join
             unseen, gone = sorted(set(names) - set(fitted)), sorted(set(fitted) - set(names))
@@ -160,10 +161,22 @@ class Estimator:
 
 
 def generator_of(random_state: Any, like: Array) -> Any:
-    """Return the generator that scikit-learn's `random_state` stands for: a seed, a generator old or new, or None."""
+    """Return the generator that scikit-learn's `random_state` stands for: a seed, a generator old or new, or None.
+
+    Raises
+    ------
+    ValueError
+        It is none of these.
+    """
     if isinstance(random_state, numpy.random.RandomState):
         random_state = int(random_state.randint(2**31 - 1))
-    return backend.default_rng(random_state, like=like)
+    try:
+        return backend.default_rng(random_state, like=like)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"random_state is {random_state!r}; expected a seed (an int, at least 0), a numpy.random.Generator or "
+            "RandomState, or None"
+        ) from error
 
 
 def as_table(X: Any, law: str, *, missing: bool = False) -> Array:
@@ -178,6 +191,8 @@ def as_table(X: Any, law: str, *, missing: bool = False) -> Array:
     """
     if hasattr(X, "toarray"):
         raise TypeError("Sparse data was passed, but dense data is required. Use '.toarray()' to convert it.")
+    if isinstance(X, numpy.ma.MaskedArray):
+        X = numpy.ma.filled(X.astype(float), numpy.nan)  # what is masked is missing
     table = X if backend.namespace(X) is not numpy else numpy.asarray(X)
     if table.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: X has dtype {table.dtype}")
@@ -195,12 +210,16 @@ def as_table(X: Any, law: str, *, missing: bool = False) -> Array:
             raise ValueError(
                 f"Found array with 0 {what} (shape={table.shape}) while a minimum of 1 is required by {law}."
             )
-    low, high = (float(numpy.nanmin(table)), float(numpy.nanmax(table))) if missing else (table.min(), table.max())
-    if not missing and numpy.isnan(low):
-        raise ValueError(f'Input X contains NaN: {law} refuses it unless missing="marginalize".')
-    if numpy.isinf(low) or numpy.isinf(high):
-        raise ValueError("Input X contains infinity.")
+    _check_finite(table, law, missing=missing)
     return table
+
+
+def _check_finite(table: Array, law: str, *, missing: bool) -> None:
+    extremes = table if missing else numpy.stack([table.min(), table.max()])  # either is NaN if anything is
+    if not missing and bool(numpy.isnan(extremes).any()):
+        raise ValueError(f'Input X contains NaN: {law} refuses it unless missing="marginalize".')
+    if bool(numpy.isinf(extremes).any()):
+        raise ValueError("Input X contains infinity.")
 
 
 def _feature_names(X: Any) -> Array | None:
@@ -212,6 +231,14 @@ def _feature_names(X: Any) -> Array | None:
     if any(strings) and not all(strings):
         raise TypeError("Feature names are only supported if all input features have string names: convert the others")
     return numpy.asarray(list(columns), dtype=object) if all(strings) else None
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line that called into this package, however deep inside it the reason was found."""
+    frame, depth = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(__package__):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, category, stacklevel=depth)
 
 
 def theirs(name: str, ours: type) -> Any:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, Literal, Self
 
+import minilvm.numpy as np
 from minilvm.backend import Array
-from minilvm.inference import EMResult, e_step, em_pass, fit_em
+from minilvm.inference import EMResult, em_pass, fit_em
 from minilvm.inference.em import STEPS
-from minilvm.mixture.base import MixtureEstimator
+from minilvm.mixture.base import MixtureEstimator, total_weight
 from minilvm.mixture.conventions import generator_of
-from minilvm.mixture.initialisation import given_parameters, revived, start, subset
+from minilvm.mixture.initialisation import filled, given_parameters, revived, start, subset, unit
 from minilvm.mixture.split_and_merge import split_and_merge
 from minilvm.models import CollapsedComponentError, ConjugatePrior, MixtureOfGaussians
+from minilvm.models.covariances import COVARIANCE_TYPES
 from minilvm.models.gaussian_statistics import GaussianStatistics
 from minilvm.models.missing import MarginalizedMixtureOfGaussians
 from minilvm.numpy.special import xlogy
@@ -81,6 +84,10 @@ class GaussianMixture(MixtureEstimator):
         Whether EM settled, and after how many steps.
     lower_bound_, lower_bounds_
         What was maximised, in nats per sample: at these parameters, and after 0, 1, 2, … steps on the way to them.
+    parameter_prior_
+        The prior that was used, or None.
+    n_samples_seen_
+        How many samples have been learnt from, by weight.
 
     References
     ----------
@@ -94,6 +101,8 @@ class GaussianMixture(MixtureEstimator):
     >>> round(mixture.score(X) * len(X), 2), mixture.means_[mixture.means_[:, 0].argsort()].round(2).tolist()
     (-1130.26, [[2.04, 54.48], [4.29, 79.97]])
     """
+
+    n_samples_seen_: float
 
     def __init__(
         self,
@@ -139,48 +148,52 @@ class GaussianMixture(MixtureEstimator):
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Take one step of stepwise EM on the next batch of a stream (Cappé and Moulines, arXiv:0712.4273).
 
-            s ← (1 − ρ_t) s + ρ_t ŝ(batch),    θ ← M-step(s),    ρ_t = (t + 2)^−0.6
+            s ← (1 − ρ) s + ρ ŝ(batch),    θ ← M-step(s),    ρ = (2 + t)^−0.6
 
-        with s the statistics per sample, so that the past is forgotten slowly and never all at once. The first batch
-        also says where to start, so it has at least a sample for each component.
+        with s the statistics per sample, and t how many batches of this size went before: so the past is forgotten
+        slowly and never all at once. After `fit` the stream goes on from there; without, the first batch also says
+        where to start, so it has at least a sample for each component.
         """
         del y
-        first = not hasattr(self, "_n_steps")
         self._check_parameters()
+        first = not self.__sklearn_is_fitted__()
         x = self._table(X, reset=first, missing=self.missing is not None)
         weights = self._sample_weight(sample_weight, x)
         if first:
             self._check_size(x, weights)
-            self._adopt(self._start(x, weights, generator_of(self.random_state, like=x)), x.dtype)
-            self._n_steps, self._n_seen = 0, 0.0
-        model = self._model()
-        log_likelihood, batch = em_pass(model, x, sample_weight=weights)
-        size = float(len(x) if weights is None else weights.sum())
-        rho = (self._n_steps + 2.0) ** -0.6
-        new = (1.0 / size) * batch
-        self._statistics: GaussianStatistics = new if first else (1.0 - rho) * self._statistics + rho * new
-        self._n_steps, self._n_seen = self._n_steps + 1, self._n_seen + size
-        self.lower_bound_ = log_likelihood / size
-        self._adopt(model.m_step(self._n_seen * self._statistics), x.dtype)
+        if first or not hasattr(self, "parameter_prior_"):
+            self._prepare(x, weights)
+        model = self._start(x, weights, generator_of(self.random_state, like=x)) if first else self._last()
+        model = replace(model, **self._objective())
+        _, batch = em_pass(model, x, sample_weight=weights)
+        size, seen = total_weight(x, weights), 0.0 if first else self.n_samples_seen_
+        statistics = (1.0 / size) * batch
+        if not first:
+            past, rho = getattr(self, "_statistics", None) or _statistics_of(model), (2.0 + seen / size) ** -0.6
+            statistics = (1.0 - rho) * past + rho * statistics
+        self._adopt(model.m_step((seen + size) * statistics), x.dtype)
+        self._statistics, self.n_samples_seen_ = statistics, seen + size
         return self
 
-    def aic(self, X: Any) -> float:
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Return Akaike's criterion, −2 log p(X) + 2 P for P parameters: lower is better."""
-        return -2.0 * float(self.score_samples(X).sum()) + 2.0 * self._n_parameters()
+        log_likelihood, _ = self._log_likelihood(X, sample_weight)
+        return -2.0 * log_likelihood + 2.0 * self._n_parameters()
 
-    def bic(self, X: Any) -> float:
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Return the Bayesian information criterion, −2 log p(X) + P log N: lower is better."""
-        log_p = self.score_samples(X)
-        return -2.0 * float(log_p.sum()) + self._n_parameters() * math.log(len(log_p))
+        log_likelihood, total = self._log_likelihood(X, sample_weight)
+        return -2.0 * log_likelihood + self._n_parameters() * math.log(total)
 
-    def icl(self, X: Any) -> float:
+    def icl(self, X: Any, sample_weight: Any = None) -> float:
         """Return the integrated completed likelihood, BIC + 2 Σ_n H(z | x_n): lower is better.
 
         BIC counts the components that a density needs; this counts clusters, for it charges for points that could
         belong to several. (Biernacki, Celeux and Govaert, 2000.)
         """
-        entropy = self._by_chunks(X, lambda model, x: _entropy(e_step(model, x)[0]))
-        return self.bic(X) + 2.0 * float(entropy.sum())
+        entropy = self._by_chunks(X, lambda log_joint: _entropy(np.softmax(log_joint, axis=0)))
+        weights = self._sample_weight(sample_weight, entropy)
+        return self.bic(X, sample_weight) + 2.0 * float(entropy.sum() if weights is None else weights @ entropy)
 
     # Parts -----------------------------------------------------------------------------------------------------------
 
@@ -196,25 +209,40 @@ class GaussianMixture(MixtureEstimator):
         return MixtureOfGaussians if self.missing is None else MarginalizedMixtureOfGaussians
 
     def _model(self) -> MixtureOfGaussians:
-        """The mixture that the fitted attributes describe."""
-        return self._kind()(self.weights_, self.means_, self.covariances_, **self._fields)
+        mixture = self._mixture()
+        return self._kind()(mixture.weights, mixture.means, mixture.covariances, mixture.covariance_type)
 
-    def _start(self, x: Array, weights: Array | None, rng: Any) -> MixtureOfGaussians:
+    def _prepare(self, x: Array, weights: Array | None) -> None:
         prior = self.parameter_prior
         if prior == "fraley_raftery":
-            prior = ConjugatePrior.fraley_raftery(x, self.n_components, self.covariance_type)
-        self._fields: dict[str, Any] = {
-            "covariance_type": self.covariance_type,
-            "reg_covar": 0.0 if prior else float(self.reg_covar),
-            "parameter_prior": prior,
-        }
-        model = self._start_from(self.init_params, x, weights, rng)
-        model = given_parameters(model, self.weights_init, self.means_init, self.precisions_init)
-        return self._kind()(model.weights, model.means, model.covariances, **self._fields)
+            x = self._complete(x, weights)
+            prior = ConjugatePrior.fraley_raftery(x, self.n_components, self.covariance_type, sample_weight=weights)
+        self.parameter_prior_ = prior
+        self.n_samples_seen_ = total_weight(x, weights)
+        vars(self).pop("_statistics", None)
+
+    def _objective(self) -> dict[str, Any]:
+        """What regularises: a prior, or else a number on diagonals."""
+        prior = self.parameter_prior_
+        return {"parameter_prior": prior, "reg_covar": float(self.reg_covar) if prior is None else 0.0}
+
+    def _complete(self, x: Array, weights: Array | None) -> Array:
+        """The data with something in the place of what is missing: enough to start from."""
+        return x if self.missing is None else filled(x, weights)
+
+    def _start(self, x: Array, weights: Array | None, rng: Any) -> MixtureOfGaussians:
+        given = (self.weights_init, self.means_init, self.precisions_init)
+        if all(parameter is not None for parameter in given):
+            model = unit(x, self.n_components, self.covariance_type)
+        else:
+            model = self._start_from(self.init_params, self._complete(x, weights), weights, rng)
+        model = given_parameters(model, *given)
+        return self._kind()(model.weights, model.means, model.covariances, self.covariance_type)
 
     def _start_from(self, init_params: str, x: Array, weights: Array | None, rng: Any) -> MixtureOfGaussians:
         try:
-            return start(x, self.n_components, init_params, rng=rng, sample_weight=weights, **self._fields)
+            fields = {"covariance_type": self.covariance_type, **self._objective()}
+            return start(x, self.n_components, init_params, rng=rng, sample_weight=weights, **fields)
         except CollapsedComponentError as error:
             if init_params == "random_from_data":
                 raise ValueError(COLLAPSED) from error
@@ -239,14 +267,19 @@ class GaussianMixture(MixtureEstimator):
                 progress=bool(self.verbose),
             )
 
+        model, total = replace(model, **self._objective()), total_weight(x, weights)
         for _ in range(MOST_RESTARTS):
             try:
                 end = climb(model)
-                return split_and_merge(end, *subset(x, weights, rng), climb, self.tol) if self.split_and_merge else end
+                if not self.split_and_merge:
+                    return end
+                return split_and_merge(end, *subset(x, weights, rng), climb, self.tol * total)
             except CollapsedComponentError as error:
-                if self.covariance_type == "tied" or error.result is None:
+                shared = self.covariance_type == "tied" and len(error.components) == self.n_components
+                if shared or error.result is None:
                     raise ValueError(COLLAPSED) from error
-                model, cause = revived(error.result.model, error.components, x, rng), error
+                complete = self._complete(x, weights)
+                model, cause = revived(error.result.model, error.components, complete, weights, rng), error
                 self._warn(f"{error}: restarted from {WIDE}")
         raise ValueError(COLLAPSED) from cause
 
@@ -254,6 +287,12 @@ class GaussianMixture(MixtureEstimator):
         self.weights_ = model.weights.astype(dtype)
         self.means_ = model.means.astype(dtype)
         self._adopt_covariances(model.covariances, dtype)
+
+    def _log_likelihood(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        """Σ_n w_n log p(x_n) and Σ_n w_n."""
+        log_p = self.score_samples(X).astype(float, copy=False)
+        weights = self._sample_weight(sample_weight, log_p)
+        return float(log_p.sum() if weights is None else weights @ log_p), total_weight(log_p, weights)
 
     def _n_parameters(self) -> int:
         """The free parameters: C − 1 weights, C D means, and the covariances' by type."""
@@ -263,5 +302,12 @@ class GaussianMixture(MixtureEstimator):
 
 
 def _entropy(q: Array) -> Array:
-    """H(q_n) = −Σ_c q_nc log q_nc."""
-    return -xlogy(q, q).sum(axis=1)
+    """H(q_n) = −Σ_c q_cn log q_cn."""
+    return -xlogy(q, q).sum(axis=0)
+
+
+def _statistics_of(model: MixtureOfGaussians) -> GaussianStatistics:
+    """The statistics per sample that have this mixture for an M-step (but for a prior, which then counts again)."""
+    kind, D = COVARIANCE_TYPES[model.covariance_type], model.means.shape[1]
+    scatter = kind.mass(model.weights, D) * kind.add_to_diagonal(model.covariances, -model.reg_covar)
+    return GaussianStatistics(model.weights, np.zeros_like(model.means), scatter, model.means, model.covariance_type)

@@ -9,7 +9,8 @@ import minilvm.numpy as np
 from minilvm import backend
 from minilvm.backend import Array
 from minilvm.models import MixtureOfGaussians
-from minilvm.models.k_means import k_means, k_means_plus_plus
+from minilvm.models.covariances import COVARIANCE_TYPES
+from minilvm.models.k_means import drawn, k_means, k_means_plus_plus
 
 INIT_PARAMS: Final = ("kmeans", "k-means++", "random", "random_from_data")
 ENOUGH: Final = 100_000  # points to start from; more make no better start, and k-means reads them dozens of times
@@ -23,16 +24,18 @@ def start(
     Parameters
     ----------
     x
-        Data (N, D); a missing number (NaN) counts as its column's mean.
+        Data (N, D), without NaN.
     init_params
         "kmeans": each component has the points of a cluster of k-means. "k-means++" and "random_from_data": each has a
         point for its mean, far from the others' or anywhere, and the covariance of all data. "random": each has a
         random share of every point.
+    sample_weight
+        How many points each counts as, (N,). One that counts for nothing might as well not be there.
     fields
         `covariance_type`, `reg_covar`, `parameter_prior`.
     """
     x, sample_weight = subset(x, sample_weight, rng)
-    x, share = filled(x), 1.0 if sample_weight is None else sample_weight[:, None]
+    x, share = x.astype(float, copy=False), 1.0 if sample_weight is None else sample_weight[:, None]
     if init_params == "random":
         responsibilities = rng.random((len(x), n_components), dtype=x.dtype)
     elif init_params == "kmeans":
@@ -44,17 +47,27 @@ def start(
         if init_params == "k-means++":
             chosen = k_means_plus_plus(x, n_components, rng=rng, sample_weight=sample_weight)
         else:
-            chosen = np.argsort(rng.random(len(x)))[:n_components]
-        return replace(whole, means=x[chosen].astype(whole.means.dtype))
+            chosen = _race(len(x), sample_weight, rng)[:n_components]
+        return replace(whole, means=x[chosen])
     responsibilities /= responsibilities.sum(axis=1)[:, None]
     return MixtureOfGaussians.from_responsibilities(x, responsibilities * share, **fields)
 
 
-def revived(model: MixtureOfGaussians, components: tuple[int, ...], x: Array, rng: Any) -> MixtureOfGaussians:
+def unit(x: Array, n_components: int, covariance_type: str) -> MixtureOfGaussians:
+    """Return a mixture with equal weights, of components that are all at 0 and of covariance I."""
+    xp, kind = backend.namespace(x), COVARIANCE_TYPES[covariance_type]
+    identity = kind.repeated(kind.from_full(xp.eye(x.shape[1])), n_components)
+    means = xp.zeros((n_components, x.shape[1]))
+    return MixtureOfGaussians(xp.full(n_components, 1.0 / n_components), means, identity, covariance_type)
+
+
+def revived(
+    model: MixtureOfGaussians, components: tuple[int, ...], x: Array, sample_weight: Array | None, rng: Any
+) -> MixtureOfGaussians:
     """Return the mixture with lost `components` started again: at random points, wide, with an equal share."""
     C = len(model.weights)
     fields = {name: getattr(model, name) for name in ("covariance_type", "reg_covar", "parameter_prior")}
-    fresh = start(x, C, "random_from_data", rng=rng, **fields)
+    fresh = start(x, C, "random_from_data", rng=rng, sample_weight=sample_weight, **fields)
     lost = backend.namespace(x).asarray([c in components for c in range(C)])
     weights = np.where(lost, fresh.weights, model.weights)
     new = {"weights": weights / weights.sum(), "means": np.where(lost[:, None], fresh.means, model.means)}
@@ -65,22 +78,33 @@ def revived(model: MixtureOfGaussians, components: tuple[int, ...], x: Array, rn
 
 
 def subset(x: Array, sample_weight: Array | None, rng: Any) -> tuple[Array, Array | None]:
-    """Return at most `ENOUGH` points, and their weights."""
+    """Return at most `ENOUGH` points, and their weights; of more, a sample, of which each counts the same."""
     if len(x) <= ENOUGH:
         return x, sample_weight
-    chosen = rng.integers(0, len(x), ENOUGH)
-    return x[chosen], None if sample_weight is None else sample_weight[chosen]
+    if sample_weight is None:
+        return x[rng.integers(0, len(x), ENOUGH)], None
+    return x[drawn(sample_weight, rng.random(ENOUGH))], None
 
 
-def filled(x: Array) -> Array:
+def _race(n: int, sample_weight: Array | None, rng: Any) -> Array:
+    """Indices in a random order, as they win a race at speeds in proportion to their weights; those of 0 come last."""
+    times = -np.log1p(-rng.random(n))
+    if sample_weight is not None:
+        runs = sample_weight > 0
+        times = np.where(runs, times / np.where(runs, sample_weight, 1.0), np.inf)
+    return np.argsort(times)
+
+
+def filled(x: Array, sample_weight: Array | None = None) -> Array:
     """Return the data with their columns' means where numbers are missing."""
     present = ~np.isnan(x)
     if bool(present.all()):
         return x
-    counts = present.sum(axis=0)
+    share = present if sample_weight is None else present * sample_weight[:, None]
+    counts = share.sum(axis=0)
     if not bool((counts > 0).all()):
         raise ValueError(f"X[:, {int(counts.argmin())}] has no number that is not NaN: drop the column")
-    return np.where(present, x, np.where(present, x, 0.0).sum(axis=0) / counts)
+    return np.where(present, x, (np.where(present, x, 0.0) * share).sum(axis=0) / counts)
 
 
 def _one_hot(labels: Array, x: Array, n_components: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -70,6 +71,7 @@ def select(
     *,
     covariance_type: str | Iterable[str] = "full",
     criterion: str = "bic",
+    sample_weight: Any = None,
     **arguments: Any,
 ) -> Selection:
     """Fit a mixture for each number of components and each covariance type, and say what each costs.
@@ -87,6 +89,8 @@ def select(
         What to try.
     criterion
         "aic", "bic" or "icl".
+    sample_weight
+        How many samples each counts as, shape (N,).
     arguments
         The other arguments of `GaussianMixture`.
 
@@ -110,14 +114,13 @@ def select(
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion is {criterion!r}; expected one of {', '.join(map(repr, CRITERIA))}")
-    kinds = [covariance_type] if isinstance(covariance_type, str) else list(covariance_type)
+    kinds = [covariance_type] if isinstance(covariance_type, str) else covariance_type
     candidates = []
-    for kind in kinds:
-        for n in n_components:
-            mixture = GaussianMixture(n, covariance_type=kind, **arguments).fit(X)
-            log_likelihood = float(mixture.score_samples(X).sum())
-            costs = (mixture.aic(X), mixture.bic(X), mixture.icl(X))
-            candidates.append(Candidate(n, kind, log_likelihood, *costs, mixture))
+    for kind, n in itertools.product(kinds, n_components):
+        mixture = GaussianMixture(n, covariance_type=kind, **arguments).fit(X, sample_weight=sample_weight)
+        log_likelihood = mixture.score(X, sample_weight=sample_weight) * mixture.n_samples_seen_
+        costs = (mixture.aic(X, sample_weight), mixture.bic(X, sample_weight), mixture.icl(X, sample_weight))
+        candidates.append(Candidate(n, kind, log_likelihood, *costs, mixture))
     if not candidates:
         raise ValueError("there is nothing to select from: n_components or covariance_type is empty")
     return Selection(criterion, candidates)

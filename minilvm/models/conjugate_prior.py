@@ -9,6 +9,9 @@ from minilvm.backend import Array
 from minilvm.models.base import check_data
 from minilvm.models.covariances import COVARIANCE_TYPES, covariance_type_of
 from minilvm.models.gaussian_statistics import GaussianStatistics
+from minilvm.numpy.special import xlogy
+
+CHUNK = 8192  # points whose deviations from the mean are held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +38,7 @@ class ConjugatePrior:
     Raises
     ------
     ValueError
-        A number is below its least value.
+        A number is below its least value; or, where the prior is used, m or Λ has the wrong shape for it.
 
     References
     ----------
@@ -55,16 +58,22 @@ class ConjugatePrior:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number of at least {least:g}")
 
     @classmethod
-    def fraley_raftery(cls, x: Array, n_components: int, covariance_type: str = "full") -> ConjugatePrior:
-        """Return their default: κ = 0.01, ν = D + 2, m the data's mean, Λ its covariance divided by C^(2/D)."""
+    def fraley_raftery(
+        cls, x: Array, n_components: int, covariance_type: str = "full", *, sample_weight: Array | None = None
+    ) -> ConjugatePrior:
+        """Return their default: κ = 0.01, ν = D + 2, m the data's mean, Λ its covariance divided by C^(2/D).
+
+        Of a diagonal Λ each feature's own variance, where theirs is the mean of them: so units have no say.
+        """
         check_data(x)
         D = x.shape[1]
-        centred = x - x.mean(axis=0)
-        covariance = centred.T @ centred / (len(x) * n_components ** (2.0 / D))
-        return cls(x.mean(axis=0), 0.01, D + 2.0, covariance_type_of(covariance_type).from_full(covariance))
+        total, mean, scatter = moments(x, sample_weight)
+        covariance = scatter / (total * n_components ** (2.0 / D))
+        return cls(mean, 0.01, D + 2.0, covariance_type_of(covariance_type).from_full(covariance))
 
     def add_to(self, statistics: GaussianStatistics) -> GaussianStatistics:
         """Return the statistics of the data and of the κ points, in each component, that the prior stands for."""
+        self._check_shapes(statistics)
         d = self.mean - statistics.centres
         pseudo = GaussianStatistics(
             np.full_like(statistics.counts, self.mean_precision),
@@ -74,6 +83,16 @@ class ConjugatePrior:
             statistics.covariance_type,
         )
         return statistics + pseudo
+
+    def _check_shapes(self, statistics: GaussianStatistics) -> None:
+        type_ = statistics.covariance_type
+        scale = statistics.second.shape if type_ == "tied" else statistics.second.shape[1:]
+        for name, expected in {"mean": statistics.centres.shape[1:], "scale": scale}.items():
+            if np.shape(getattr(self, name)) != expected:
+                raise ValueError(
+                    f"the prior's {name} has shape {np.shape(getattr(self, name))}; expected {expected} for {type_!r} "
+                    f"covariances of {statistics.centres.shape[1]} features"
+                )
 
     def mass(self, type_: str, C: int, D: int) -> float:
         """Return what the prior adds to the M-step's denominator: −2 times the exponent of |Σ|, or of σ², in p(θ)."""
@@ -88,4 +107,14 @@ class ConjugatePrior:
         scatter = self.mean_precision * kind.pair(d, d) + self.scale
         log_det = kind.log_determinants(covariances).sum()
         of_gaussians = -0.5 * (self.mass(type_, C, D) * log_det + kind.inner(covariances, scatter))
-        return of_gaussians + (self.concentration - 1.0) * np.log(weights / weights.sum()).sum()
+        return of_gaussians + xlogy(self.concentration - 1.0, weights / weights.sum()).sum()
+
+
+def moments(x: Array, sample_weight: Array | None = None) -> tuple[float, Array, Array]:
+    """Return N, the mean (D,) and the scatter (D, D) of points that count so many times each; never a copy of them."""
+    weights = np.ones_like(x, shape=(len(x),), dtype=float) if sample_weight is None else sample_weight
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(x), CHUNK)]
+    total = float(weights.sum())
+    mean = sum(weights[rows] @ x[rows] for rows in chunks) / total
+    scatter = sum((weights[rows] * (x[rows] - mean).T) @ (x[rows] - mean) for rows in chunks)
+    return total, mean, scatter

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy
+
 import minilvm.numpy as np
 from minilvm import backend
 from minilvm.backend import Array
@@ -36,7 +38,7 @@ def k_means_plus_plus(x: Array, n_clusters: int, *, rng: Any, sample_weight: Arr
     x = x - x.mean(axis=0)
     weights = np.ones_like(x, shape=(len(x),)) if sample_weight is None else sample_weight
     n_candidates = 2 + int(math.log(n_clusters))
-    chosen = _draw(weights, generator.random(1)).tolist()
+    chosen = drawn(weights, generator.random(1)).tolist()
     nearest = squared_distances(x, x[chosen])[:, 0]
     nearest[chosen] = 0.0
     while len(chosen) < n_clusters:
@@ -44,7 +46,7 @@ def k_means_plus_plus(x: Array, n_clusters: int, *, rng: Any, sample_weight: Arr
         if not float(chances.sum()) > 0:  # copies of chosen points are left, of which one is as good as another
             chances = np.ones_like(nearest)
             chances[chosen] = 0.0
-        candidates = _draw(chances, generator.random(n_candidates))
+        candidates = drawn(chances, generator.random(n_candidates))
         left = np.minimum(nearest[:, None], squared_distances(x, x[candidates]))
         best = int((weights @ left).argmin())
         chosen.append(int(candidates[best]))
@@ -53,10 +55,10 @@ def k_means_plus_plus(x: Array, n_clusters: int, *, rng: Any, sample_weight: Arr
     return backend.namespace(x).asarray(chosen)
 
 
-def _draw(chances: Array, u: Array) -> Array:
-    """Indices with these chances, from uniform u: a point that is there twice is drawn as one of twice the weight."""
+def drawn(chances: Array, u: Array) -> Array:
+    """Return indices with these chances, from uniform u: a point that is there twice is as one of twice the weight."""
     cumulative = np.cumsum(chances)
-    return np.minimum((cumulative <= u[:, None] * cumulative[-1]).sum(axis=1), len(chances) - 1)
+    return np.minimum(numpy.searchsorted(cumulative, u * cumulative[-1], side="right"), len(chances) - 1)
 
 
 def k_means(

@@ -10,6 +10,8 @@ taken to be so for no reason that its value has to do with: Little and Rubin, *S
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,7 +23,7 @@ from minilvm.backend import Array, namespace
 from minilvm.distributions.normal import HALF_LOG_TWO_PI
 from minilvm.models.base import check_data
 from minilvm.models.gaussian_statistics import GaussianStatistics
-from minilvm.models.kernels import Kernel, Sums
+from minilvm.models.kernels import NO_DENORMALS, Kernel, Sums
 from minilvm.models.mixture_of_gaussians import MixtureOfGaussians
 
 
@@ -47,8 +49,17 @@ class MarginalizedMixtureOfGaussians(MixtureOfGaussians):
         """Return the table above, and what follows from it, as arithmetic on chunks."""
         return _MarginalKernel(self)
 
+    def statistics(self, x: Array, responsibilities: Array) -> GaussianStatistics:
+        """Sum the moments of whole data that are expected, each shared by its `responsibilities` (N, C)."""
+        chunks = (slice(start, start + Kernel.chunk) for start in range(0, len(x), Kernel.chunk))
+        parts = (_marginal(self, x[rows])[1](responsibilities[rows].T) for rows in chunks)
+        total: GaussianStatistics = functools.reduce(operator.add, parts)
+        return total
+
 
 class _MarginalKernel(Kernel):
+    floor = NO_DENORMALS
+
     def __init__(self, model: MarginalizedMixtureOfGaussians) -> None:
         self.model = model
 
@@ -67,10 +78,7 @@ def _marginal(model: MixtureOfGaussians, x: Array) -> tuple[Array, Sums]:
     order = numpy.argsort(numpy.concatenate([backend.to_numpy(group.rows) for group in groups]))
 
     def sums(responsibilities: Array) -> GaussianStatistics:
-        total, *others = (group.sums(responsibilities[:, group.rows]) for group in groups)
-        for other in others:
-            total = total + other
-        return total
+        return functools.reduce(operator.add, (group.sums(responsibilities[:, group.rows]) for group in groups))
 
     return log_joint[:, namespace(x).asarray(order)], sums
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import pickle
+import warnings
 
 import numpy
 import pytest
@@ -14,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from minilvm.backend import to_numpy
 from minilvm.data import load_old_faithful
+from minilvm.inference import em_pass
 from minilvm.mixture import GaussianMixture
 from minilvm.mixture.conventions import NotFittedError
 from minilvm.models import ConjugatePrior
@@ -107,6 +110,35 @@ def test_the_bound_rises_with_the_prior_that_regularises(kind):
     assert numpy.isfinite(found.score(degenerate))
 
 
+@given(st.integers(0, 100), st.sampled_from(TYPES))
+def test_a_weight_is_a_number_of_copies_to_the_prior_too(seed, kind):
+    x = blobs(n=40, seed=seed)
+    x[::7, 1] = numpy.nan
+    copies = numpy.random.default_rng(seed).integers(0, 4, len(x))
+    arguments = {"covariance_type": kind, "random_state": seed, "parameter_prior": "fraley_raftery", "max_iter": 500}
+    weighted = GaussianMixture(2, missing="marginalize", **arguments).fit(x, sample_weight=copies)
+    repeated = GaussianMixture(2, missing="marginalize", **arguments).fit(numpy.repeat(x, copies, axis=0))
+    assert_allclose(weighted.parameter_prior_.scale, repeated.parameter_prior_.scale, rtol=1e-9)
+    assert_allclose(weighted.lower_bounds_, repeated.lower_bounds_, rtol=1e-6)
+    for criterion in ("aic", "bic", "icl"):
+        of_weighted = getattr(weighted, criterion)(x, copies)
+        assert_allclose(of_weighted, getattr(repeated, criterion)(numpy.repeat(x, copies, axis=0)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("missing", [None, "marginalize"])
+@each_type
+def test_a_prior_keeps_a_component_that_has_no_points(kind, missing, dtype):
+    arguments = {"parameter_prior": "fraley_raftery", "missing": missing, "random_state": 0}
+    far = {"means_init": [[2.0, 54.0], [4.0, 80.0], [5e4, 5e4]]}
+    x = load_old_faithful().astype(dtype)
+    mixture = GaussianMixture(3, covariance_type=kind, **arguments, **far).fit(x)
+    assert mixture.converged_
+    assert numpy.isfinite(mixture.lower_bounds_).all()
+    assert mixture.weights_[2] < 1e-30
+    assert numpy.isfinite(mixture.score(x))
+
+
 @each_type
 def test_missing_numbers_are_marginalised(kind):
     """A sample without any number says nothing; others say what they have: the score is SciPy's on what is there."""
@@ -164,6 +196,74 @@ def test_one_batch_of_everything_is_one_step_of_em():
         stepped = GaussianMixture(2, random_state=0, max_iter=1).fit(x)
     assert_allclose(streamed.means_, stepped.means_, rtol=1e-10)
     assert_allclose(streamed.covariances_, stepped.covariances_, rtol=1e-10)
+
+
+@given(st.integers(0, 1000), st.sampled_from(TYPES), st.booleans())
+def test_a_step_on_a_batch_is_the_one_of_the_paper(seed, kind, prior):
+    """s ← (1 − ρ) s + ρ ŝ and θ the M-step of so many samples, with ρ by how many batches of this size went before."""
+    rng = numpy.random.default_rng(seed)
+    x, w = blobs(n=60, seed=seed), rng.uniform(0.5, 2.0, 110)
+    arguments = {"covariance_type": kind, "parameter_prior": "fraley_raftery" if prior else None, "random_state": 0}
+    stream = GaussianMixture(2, **arguments)
+    s, seen = None, 0.0
+    for batch in (slice(0, 60), slice(60, 70), slice(70, 110)):
+        model = stream._last() if s else stream_start(x[batch], w[batch], arguments)
+        stream.partial_fit(x[batch], sample_weight=w[batch])
+        model = dataclasses.replace(model, **stream._objective())
+        new, size = em_pass(model, x[batch], sample_weight=w[batch])[1], w[batch].sum()
+        rho = (2.0 + seen / size) ** -0.6
+        s = (1.0 / size) * new if s is None else (1.0 - rho) * s + (rho / size) * new
+        seen += size
+        expected = model.m_step(seen * s)
+        assert_allclose(stream.n_samples_seen_, seen)
+        for name in ("weights", "means", "covariances"):
+            assert_allclose(getattr(stream, f"{name}_"), getattr(expected, name), rtol=1e-9, atol=1e-12)
+
+
+def stream_start(x, w, arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no step is taken
+        return GaussianMixture(2, max_iter=0, **arguments).fit(x, sample_weight=w)._model()
+
+
+@each_type
+def test_a_stream_that_says_the_same_again_and_again_leads_to_the_optimum(kind):
+    x = blobs()
+    whole = GaussianMixture(3, covariance_type=kind, random_state=0, tol=1e-12, max_iter=5000).fit(x)
+    stream = GaussianMixture(3, covariance_type=kind, random_state=0)
+    below = []
+    for _ in range(4):
+        for _ in range(100):
+            stream.partial_fit(x)
+        below.append(whole.score(x) - stream.score(x))
+    assert below[3] < 1e-4
+    assert max(numpy.diff(below)) < 1e-9
+
+
+@each_type
+def test_after_a_fit_the_stream_goes_on_from_there(kind):
+    x = blobs()
+    mixture = GaussianMixture(3, covariance_type=kind, random_state=0, tol=1e-12, max_iter=5000).fit(x)
+    assert mixture.n_samples_seen_ == len(x)
+    at_its_end = {name: getattr(mixture, name) for name in ("weights_", "means_", "covariances_")}
+    mixture.partial_fit(x)
+    for name, value in at_its_end.items():  # the data say again what it knows
+        assert_allclose(getattr(mixture, name), value, rtol=1e-4, atol=1e-6)
+    mixture.partial_fit(x[:1])  # and one sample among many moves it a little
+    assert 0.0 < abs(mixture.means_ - at_its_end["means_"]).max() < 1.0
+    assert mixture.n_samples_seen_ == 2 * len(x) + 1
+    fitted_again = mixture.fit(x).means_
+    assert_array_equal(fitted_again, GaussianMixture(**mixture.get_params()).fit(x).means_)  # a stream leaves no trace
+    mixture.partial_fit(x)
+    assert_allclose(mixture.means_, fitted_again, rtol=1e-4, atol=1e-4)
+
+
+def test_a_batch_that_cannot_be_learnt_from_leaves_no_trace():
+    mixture = GaussianMixture(2, reg_covar=0.0, random_state=0)
+    with pytest.warns(UserWarning, match="has collapsed"), pytest.raises(ValueError, match="collapsed"):
+        mixture.partial_fit(numpy.repeat([[0.0, 1.0], [5.0, 2.0]], 20, axis=0))
+    x = load_old_faithful()
+    assert_array_equal(mixture.partial_fit(x).means_, GaussianMixture(**mixture.get_params()).partial_fit(x).means_)
 
 
 def test_a_lost_component_starts_again_and_the_user_is_told():

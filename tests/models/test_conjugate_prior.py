@@ -1,5 +1,7 @@
 """The prior is the laws that it says it is, and points that nobody has seen."""
 
+import dataclasses
+
 import numpy
 import pytest
 import scipy.stats
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilvm import tree
-from minilvm.models import ConjugatePrior, GaussianStatistics, MixtureOfGaussians
+from minilvm.models import ConjugatePrior, GaussianStatistics, MixtureOfGaussians, conjugate_prior
 from minilvm.models.covariances import COVARIANCE_TYPES
 from tests.models.gaussians import TYPES, matrices, of_type, scatters
 from tests.testing.helpers import assert_allclose, host, moved
@@ -96,6 +98,51 @@ def test_their_default_is_wide_and_weak_and_keeps_lone_points_from_collapsing(xp
         xp.asarray(x), xp.asarray(labels + 1e-300), covariance_type=covariance_type, parameter_prior=prior
     )
     assert all(bool(np_leaf.all()) for np_leaf in map(numpy.isfinite, tree.leaves(host(fitted))))
+
+
+@given(st.sampled_from(TYPES), st.integers(0, 2**32))
+def test_a_weight_is_a_number_of_copies_however_many_points_are_held_at_a_time(xp, covariance_type, seed):
+    rng = numpy.random.default_rng(seed)
+    x, copies = 1e6 + rng.standard_normal((20, 2)), rng.integers(0, 4, 20)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conjugate_prior, "CHUNK", 7)
+        weights = xp.asarray(copies.astype(float))
+        found = ConjugatePrior.fraley_raftery(xp.asarray(x), 3, covariance_type, sample_weight=weights)
+    repeated = xp.asarray(numpy.repeat(x, copies, axis=0))
+    expected = ConjugatePrior.fraley_raftery(repeated, 3, covariance_type)
+    assert_allclose(found.mean, expected.mean, rtol=1e-14)
+    assert_allclose(found.scale, expected.scale, rtol=1e-6)
+
+
+def test_units_have_no_say_in_the_default():
+    x, units = numpy.random.default_rng(0).standard_normal((30, 3)), numpy.array([1.0, 1e-3, 1e3])
+    for covariance_type in ("full", "diag"):
+        one, two = (ConjugatePrior.fraley_raftery(data, 2, covariance_type) for data in (x, x * units))
+        scale = numpy.outer(units, units) if covariance_type == "full" else units**2
+        numpy.testing.assert_allclose(two.scale, one.scale * scale, rtol=1e-9)
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_a_component_that_is_switched_off_has_a_density_where_nothing_is_said_of_weights(xp, covariance_type):
+    _, means, covariances = mixtures(numpy.random.default_rng(0), covariance_type, 2, 2)
+    scale = COVARIANCE_TYPES[covariance_type].from_full(numpy.eye(2))
+    for concentration, finite in ((1.0, True), (1.5, False)):
+        prior = moved(ConjugatePrior(numpy.zeros(2), 0.7, 4.0, numpy.asarray(scale), concentration))
+        found = prior.log_density(*moved((numpy.array([1.0, 0.0]), means, covariances)), covariance_type)
+        assert bool(numpy.isfinite(found)) is finite
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_a_mean_or_a_scale_of_the_wrong_shape_is_refused(covariance_type):
+    x = numpy.random.default_rng(0).standard_normal((30, 2))
+    right = ConjugatePrior.fraley_raftery(x, 2, covariance_type)
+    shapes = {"full": (3, 3), "tied": (), "diag": (2, 2), "spherical": (2,)}
+    for wrong in ({"mean": numpy.zeros(())}, {"scale": numpy.ones(shapes[covariance_type])}):
+        prior = dataclasses.replace(right, **wrong)
+        with pytest.raises(ValueError, match=rf"the prior's {next(iter(wrong))} has shape .* for '{covariance_type}'"):
+            MixtureOfGaussians.from_responsibilities(
+                x, numpy.full((30, 2), 0.5), covariance_type=covariance_type, parameter_prior=prior
+            )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
-"""K-means: against its definition, its fixed point, the expected inertia of its seeding, and awkward data."""
+"""K-means: against its definition, its fixed point, the chances of its seeds by enumeration, and awkward data."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy
 import pytest
@@ -10,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
 from minilvm.backend import to_numpy
-from minilvm.models.k_means import k_means, k_means_plus_plus, squared_distances
+from minilvm.models.k_means import drawn, k_means, k_means_plus_plus, squared_distances
+from tests.statistics import assert_frequencies
 
 tables = arrays(float, st.tuples(st.integers(1, 30), st.integers(1, 3)), elements=st.floats(-5, 5, width=16))
 
@@ -46,6 +49,37 @@ def test_seeds_of_blobs_are_one_of_each():
     x, label = blobs()
     for seed in range(20):
         assert sorted(label[k_means_plus_plus(x, 4, rng=seed)].tolist()) == [0, 1, 2, 3]
+
+
+def test_the_second_seed_is_the_better_of_two_by_the_rule_of_the_paper():
+    """Every way to choose two of five, with its chance by enumeration: weight times distance, the best of two draws."""
+    x, weights = numpy.array([[0.0], [1.1], [3.5], [7.9], [100.0]]), numpy.array([1.0, 2.0, 3.0, 1.0, 0.0])
+    chances = {}
+    for i in range(5):
+        nearest = numpy.square(x - x[i])[:, 0]
+        left = [float(weights @ numpy.minimum(nearest, numpy.square(x - x[j])[:, 0])) for j in range(5)]
+        second = weights * nearest / (weights @ nearest)
+        for j, k in itertools.product(range(5), repeat=2):
+            better = j if left[j] <= left[k] else k
+            chances[i, better] = chances.get((i, better), 0.0) + weights[i] / 7.0 * second[j] * second[k]
+    rng = numpy.random.default_rng(0)
+    n_draws = 3000
+    found = [tuple(k_means_plus_plus(x, 2, rng=rng, sample_weight=weights).tolist()) for _ in range(n_draws)]
+    pairs = sorted(chances)
+    assert_frequencies([found.count(pair) for pair in pairs], [chances[pair] for pair in pairs])
+
+
+@pytest.mark.parametrize("n_clusters", [2, 7, 8, 21])
+def test_candidates_are_as_many_as_it_says(n_clusters, monkeypatch):
+    sizes = []
+
+    def watched(chances, u):
+        sizes.append(len(u))
+        return drawn(chances, u)
+
+    monkeypatch.setattr("minilvm.models.k_means.drawn", watched)
+    k_means_plus_plus(numpy.arange(30.0)[:, None], n_clusters, rng=0)
+    assert sizes == [1] + [2 + int(numpy.log(n_clusters))] * (n_clusters - 1)
 
 
 @given(tables, st.data(), st.integers(0, 5))

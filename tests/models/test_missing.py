@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy
 import pytest
+import scipy.optimize
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,6 +146,71 @@ def test_the_gradient_at_the_end_is_nothing(kind):
         return dataclasses.replace(end, means=means).log_marginal(x).sum()
 
     assert_allclose(grad(log_likelihood)(end.means), 0.0, atol=1e-3)
+
+
+@each_type
+def test_no_optimiser_ends_higher_than_em(kind):
+    """From where EM ends and from where it started, by BFGS on the log-likelihood by SciPy alone."""
+    x = with_holes(3, N=40, D=2)
+    x[1], x[2:4, 0], x[4:6, 1] = numpy.nan, numpy.nan, numpy.nan
+    start = a_mixture(4, kind, C=2, D=2)
+    end = fit_em(start, x, max_iter=5000, tol=1e-13).model
+
+    def model_at(theta):
+        weight, means, scales = 1.0 / (1.0 + numpy.exp(-theta[0])), theta[1:5].reshape(2, 2), theta[5:]
+        if kind in {"full", "tied"}:
+            factors = numpy.zeros((len(scales) // 3, 2, 2))
+            factors[:, 0, 0], factors[:, 1, 0], factors[:, 1, 1] = numpy.exp(scales[::3]), scales[1::3], scales[2::3]
+            covariances = factors @ factors.swapaxes(1, 2)
+            covariances = covariances[0] if kind == "tied" else covariances
+        else:
+            covariances = numpy.exp(scales).reshape(start.covariances.shape)
+        return MarginalizedMixtureOfGaussians(numpy.array([weight, 1 - weight]), means, covariances, kind)
+
+    def theta_of(model):
+        if kind in {"full", "tied"}:
+            L = numpy.linalg.cholesky(model.covariances).reshape(-1, 2, 2)
+            scales = numpy.stack([numpy.log(L[:, 0, 0]), L[:, 1, 0], L[:, 1, 1]], axis=1).ravel()
+        else:
+            scales = numpy.log(model.covariances).ravel()
+        return numpy.concatenate([[numpy.log(model.weights[0] / model.weights[1])], model.means.ravel(), scales])
+
+    def minus_log_likelihood(theta):
+        model = model_at(theta)
+        total = 0.0
+        for row in x:
+            o = ~numpy.isnan(row)
+            if o.any():
+                laws = (
+                    scipy.stats.multivariate_normal(model.means[c, o], matrix(model, c)[numpy.ix_(o, o)])
+                    for c in range(2)
+                )
+                total += numpy.log(sum(w * law.pdf(row[o]) for w, law in zip(model.weights, laws, strict=True)))
+        return -total
+
+    numpy.testing.assert_allclose(model_at(theta_of(end)).covariances, end.covariances, rtol=1e-6, atol=1e-9)
+    em_end = minus_log_likelihood(theta_of(end))
+    from_the_end = scipy.optimize.minimize(minus_log_likelihood, theta_of(end), method="BFGS", options={"maxiter": 20})
+    assert from_the_end.fun > em_end - 1e-4
+    assert em_end < minus_log_likelihood(theta_of(start)) - 1.0
+
+
+@each_type
+def test_statistics_are_what_a_pass_sums(kind):
+    model, x = a_mixture(0, kind), with_holes(0, N=9000)
+    q, _ = e_step(model, x)
+    _, expected = em_pass(model, x)
+    found = model.statistics(x, q)
+    for name in ("counts", "first", "second"):
+        assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-9)
+
+
+@each_type
+def test_a_component_far_from_everything_keeps_a_share_that_has_a_logarithm(kind):
+    model = a_mixture(0, kind)
+    far = dataclasses.replace(model, means=model.means + numpy.array([[0.0], [0.0], [1e4]]))
+    _, statistics = em_pass(far, with_holes(0, share=0.1))
+    assert 0.0 < statistics.counts[2] < 1e-100
 
 
 def test_what_is_infinite_is_refused_and_what_is_empty_says_nothing():
