@@ -48,11 +48,20 @@ class HMC:
         Limits of ε, positive: numbers, or arrays that broadcast against z, for coordinates of different sizes.
     n_leapfrog
         The number of leapfrog steps in a transition.
+
+    Raises
+    ------
+    ValueError
+        Not 0 < smallest ≤ largest.
     """
 
     smallest: Any = 0.01
     largest: Any = 1.0
     n_leapfrog: int = 10
+
+    def __post_init__(self) -> None:
+        if not bool(np.all(np.greater(self.smallest, 0.0) & np.less_equal(self.smallest, self.largest))):
+            raise ValueError(f"steps are from {self.smallest} to {self.largest}; expected 0 < smallest <= largest")
 
     def __call__(self, log_density: LogDensity, z: Array, *, rng: Any) -> Array:
         """Return the states after z (K, N, …)."""

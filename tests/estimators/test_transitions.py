@@ -216,6 +216,12 @@ def test_numbers_move_by_hmc_and_bits_by_gibbs(xp):
     assert isinstance(transition_for(SigmoidBeliefNetwork.random(2, 3, rng=0).posterior(xp.ones((1, 3)))), Gibbs)
 
 
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (0.1, numpy.array([0.05, 1.0]))])
+def test_steps_that_lead_nowhere_or_back_are_refused(limits):
+    with pytest.raises(ValueError, match="expected 0 < smallest <= largest"):
+        HMC(*limits)
+
+
 def test_labels_are_refused_with_the_way_out():
     with pytest.raises(TypeError, match=r"Categorical draws are an integer from 0 to 2.*exact_log_marginal"):
         transition_for(Categorical(probs=numpy.ones(3)))
