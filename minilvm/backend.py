@@ -17,7 +17,8 @@ import functools
 import importlib
 import importlib.util
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final, TypeAlias
@@ -65,6 +66,7 @@ class Backend:
 BACKENDS: Final = {"numpy": Backend("numpy", "scipy"), "cupy": Backend("cupy", "cupyx.scipy")}
 _INSTALL: Final = 'python -m pip install "minilvm[cuda12]"   (or [cuda13], to match the CUDA version of the driver)'
 _active: contextvars.ContextVar[str | None] = contextvars.ContextVar("minilvm_backend", default=None)
+drawing: contextvars.ContextVar[Any] = contextvars.ContextVar("minilvm_drawing", default=None)  # minilvm.autograd.jit
 
 
 def active() -> str:
@@ -158,7 +160,7 @@ def namespace(*arrays: Array) -> ModuleType:
         raise TypeError(f"arrays of {' and '.join(sorted(found))} in one operation; {_MOVE}")
     if found:
         return next(iter(found.values())).module
-    return numpy if any(map(_is_scalar, arrays)) else BACKENDS[active()].module
+    return numpy if any(map(is_scalar, arrays)) else BACKENDS[active()].module
 
 
 def scipy_namespace(submodule: str, *arrays: Array) -> ModuleType:
@@ -202,7 +204,15 @@ def default_rng(seed: Any, like: Array = None) -> Generator:
     >>> bool(default_rng(0).random() == default_rng(0).random())
     True
     """
-    return namespace(like).random.default_rng(seed)
+    given = drawing.get()
+    return namespace(like).random.default_rng(seed) if given is None else given(seed)
+
+
+@functools.cache
+def random_module(kind: Hashable) -> Any:
+    """Return the module `random` whose generators are of this type, or None."""
+    loaded = [backend.module for backend in BACKENDS.values() if backend.name in sys.modules]
+    return next((module.random for module in loaded if kind is module.random.Generator), None)
 
 
 def describe_devices(*arrays: Array) -> str | None:
@@ -225,7 +235,8 @@ def _value(x: Any) -> Any:
     return x
 
 
-def _is_scalar(x: Any) -> bool:
+def is_scalar(x: Any) -> bool:
+    """Whether `x` is one of NumPy's numbers, traced or not."""
     return isinstance(_value(x), numpy.generic)
 
 

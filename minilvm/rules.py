@@ -7,6 +7,7 @@ things: find the innermost tape among the arguments, compute on the values, leav
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import math
 import sys
@@ -17,9 +18,12 @@ from typing import Any, Final, NoReturn
 from minilvm.backend import Array, describe_devices
 from minilvm.tape import Edge, Pull, Tensor, stop_gradient
 
-__all__ = ["HANDLERS", "constant", "elementwise", "primitive", "unbroadcast"]
+__all__ = ["HANDLERS", "atomic", "constant", "elementwise", "primitive", "recorder", "unbroadcast"]
 
 Vjp = Callable[..., Array]
+
+Recorder = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+recorder: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("minilvm_recorder", default=None)
 
 HANDLERS: Final[dict[Any, Callable[..., Any]]] = {}  # NumPy's functions -> ours, for np.exp(tensor) and its like
 
@@ -56,7 +60,8 @@ def primitive(forward: Callable[..., Array] | None = None, /, **vjps: Vjp) -> Ca
             if options and Tensor in map(type, options.values()):
                 raise TypeError(f"{_name(forward)} takes traced arguments by position only")
             try:
-                return forward(*args, **options)
+                record = recorder.get()
+                return forward(*args, **options) if record is None else record(forward, args, options)
             except TypeError:
                 _refuse_mixed(args)
                 raise
@@ -133,6 +138,17 @@ def _check_rules(forward: Callable[..., Array], vjps: dict[str, Vjp]) -> None:
             raise TypeError(f"{_name(forward)} has no argument {name} to give a rule to")
         if unknown := [want for want in _parameters(vjp)[0][1:] if want not in known]:
             raise TypeError(f"the rule for {name} of {_name(forward)} asks for {', '.join(unknown)}: no such argument")
+
+
+def atomic(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Make `f` one step of a recording (`minilvm.autograd.jit`), whatever it asks of its arrays, as a primitive is."""
+
+    @functools.wraps(f)
+    def apply(*args: Any, **options: Any) -> Any:
+        record = recorder.get()
+        return f(*args, **options) if record is None else record(f, args, options)
+
+    return apply
 
 
 def constant(f: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from minilvm.backend import Array
 
-__all__ = ["Edge", "Pull", "Tape", "Tensor", "backward", "stop_gradient", "watching"]
+__all__ = ["Edge", "Pull", "Tape", "Tensor", "backward", "is_watched", "stop_gradient", "watching"]
 
 Pull = Callable[..., Array]
 Edge = tuple[Pull, int, Any]  # how to send a cotangent on, to which entry, from which saved values
@@ -66,6 +66,11 @@ class _Watched(list[Any]):
     def append(self, edges: tuple[Edge, ...]) -> None:
         making = sys._getframe(1)  # noqa: SLF001 (Tensor.__init__: looking up from here costs nothing when nobody looks)
         super().append(self.watcher(edges, making.f_locals["value"], making))
+
+
+def is_watched() -> bool:
+    """Whether a tape made now would be watched."""
+    return _watch.get() is not None
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["flatten", "is_leaf", "leaves", "map", "paths", "static", "unflatten"]
+__all__ = ["flatten", "is_leaf", "leaves", "map", "outline", "paths", "static", "unflatten"]
 
 T = TypeVar("T")
 Key = str | int
@@ -106,6 +106,24 @@ def is_leaf(tree: Any) -> bool:
     return _container(tree.__class__) is None
 
 
+def outline(tree: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    """Return the leaves, and all the rest as a key: equal for trees that differ in their leaves alone.
+
+    Raises
+    ------
+    TypeError
+        A static field is not hashable; when the key is used.
+
+    >>> (a, key), (b, other) = outline({"w": 1.0}), outline({"w": 2.0})
+    >>> a, b, key == other, key == outline([1.0])[1]
+    ([1.0], [2.0], True, False)
+    """
+    found: list[Any] = []
+    parts: list[Any] = []
+    _trace_outline(tree, found, parts)
+    return found, tuple(parts)
+
+
 class _Container(NamedTuple):
     """How to take one type of container apart, and how to map its children into another like it."""
 
@@ -113,12 +131,15 @@ class _Container(NamedTuple):
     children: Callable[[Any], Iterable[Any]]
     map: Callable[[Callable[[Any], Any], Any], Any]
     spelling: str = "[{!r}]"
+    rest: Callable[[Any], Any] = lambda _: ()  # of what it is, besides its type and its children's values
 
 
 def _described(kind: type) -> _Container | None:
     """The container that a type is, or None for the type of a leaf."""
     if issubclass(kind, dict):
-        return _Container(dict.keys, dict.values, lambda f, tree: {key: _map(f, child) for key, child in tree.items()})
+        return _Container(
+            dict.keys, dict.values, lambda f, tree: {key: _map(f, child) for key, child in tree.items()}, rest=tuple
+        )
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         return _Container(
             lambda tree: tree._fields, iter, lambda f, tree: kind(*[_map(f, child) for child in tree]), ".{}"
@@ -126,7 +147,7 @@ def _described(kind: type) -> _Container | None:
     if issubclass(kind, tuple | list):
         plain = tuple if issubclass(kind, tuple) else list
         return _Container(
-            lambda tree: range(len(tree)), iter, lambda f, tree: plain([_map(f, child) for child in tree])
+            lambda tree: range(len(tree)), iter, lambda f, tree: plain([_map(f, child) for child in tree]), rest=len
         )
     if issubclass(kind, type(None)):
         return _Container(lambda _: (), lambda _: (), lambda *_: None)
@@ -148,7 +169,8 @@ def _dataclass(kind: type) -> _Container:
         return copy
 
     children = operator.attrgetter(*data) if len(data) > 1 else lambda tree: [getattr(tree, name) for name in data]
-    return _Container(lambda _: data, children, mapped, ".{}")
+    rest = lambda tree: tuple([(type(v), v) for v in [getattr(tree, name) for name in carried]])  # noqa: E731 (as above)
+    return _Container(lambda _: data, children, mapped, ".{}", rest)
 
 
 _container: Callable[[type], _Container | None] = functools.cache(_described)
@@ -166,6 +188,18 @@ def _collect(children: Iterable[Any], found: list[Any]) -> None:
             found.append(child)
         else:
             _collect(container.children(child), found)
+
+
+def _trace_outline(tree: Any, found: list[Any], parts: list[Any]) -> None:
+    kind = tree.__class__
+    container = _container(kind)
+    parts.append(kind if container is not None else None)
+    if container is None:
+        found.append(tree)
+        return
+    parts.append(container.rest(tree))
+    for child in container.children(tree):
+        _trace_outline(child, found, parts)
 
 
 def _aligned(tree: Any, other: Any, path: tuple[Key, ...]) -> list[Any]:

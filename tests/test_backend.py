@@ -201,6 +201,10 @@ class TestRandom:
         rng = backend.default_rng(0)
         assert backend.default_rng(rng) is rng
 
+    def test_the_module_of_a_generator_is_known_by_its_type(self, xp):
+        assert backend.random_module(type(backend.default_rng(0))) is xp.random
+        assert backend.random_module(float) is None
+
     def test_no_global_state_is_read_or_written(self, xp):
         before = numpy.random.get_state()[1].tolist()  # noqa: NPY002
         backend.default_rng(None).random(3)

@@ -148,6 +148,32 @@ class TestMismatch:
         assert tree.map(lambda x, y: x - y, {"a": 1.0, "b": 2.0}, {"b": 2.0, "a": 1.0}) == {"a": 0.0, "b": 0.0}
 
 
+class TestOutline:
+    @given(t=trees)
+    def test_is_the_leaves_and_a_key_of_all_the_rest(self, t):
+        leaves, key = tree.outline(t)
+        assert leaves == tree.leaves(t)
+        other = tree.outline(tree.map(lambda _: "other", t))[1]
+        assert (key, hash(key)) == (other, hash(other))
+
+    def test_tells_everything_but_leaves_apart(self):
+        different = [
+            1.0,
+            [1.0],
+            (1.0,),
+            [1.0, 1.0],
+            [[1.0], 1.0],
+            [[1.0, 1.0]],
+            {"a": 1.0},
+            {"b": 1.0},
+            None,
+            [None],
+            [],
+        ]
+        different += [Scale(1.0), Scale(1.0, "bit"), Scale([1.0]), Pair(1.0, 1.0)]
+        assert len({tree.outline(t)[1] for t in different}) == len(different)
+
+
 def test_is_leaf():
     assert [tree.is_leaf(x) for x in (1.0, "a", numpy.ones(2), Scale, None, [], {}, Scale(1.0), Pair(1.0, 2.0))] == [
         *[True] * 4,

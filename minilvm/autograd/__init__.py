@@ -4,6 +4,7 @@ import minilvm.numpy  # noqa: F401  (attaches operators and methods to Tensor)
 from minilvm.autograd.check import check_grads
 from minilvm.autograd.checkpointing import checkpoint
 from minilvm.autograd.inspection import detect_anomaly, trace
+from minilvm.autograd.replay import jit
 from minilvm.autograd.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from minilvm.rules import primitive
 from minilvm.tape import Tensor, stop_gradient
@@ -17,6 +18,7 @@ __all__ = [
     "hessian",
     "hvp",
     "jacobian",
+    "jit",
     "jvp",
     "primitive",
     "stop_gradient",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 
 from minilvm import tree
-from minilvm.backend import Array, namespace
+from minilvm.backend import Array, is_scalar, namespace
 from minilvm.tape import Edge, Tape, Tensor, backward, stop_gradient
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
@@ -195,7 +195,7 @@ class _Trace:
         tape, inputs, first = self.tape, self.inputs, len(self.inputs)
 
         def traced(leaf: Any) -> Tensor:
-            if isinstance(leaf, float):
+            if type(leaf) is float:
                 leaf = numpy.float64(leaf)
             dtype = getattr(leaf, "dtype", None)
             if dtype is None or dtype.kind != "f":
@@ -264,4 +264,4 @@ def _finished(cotangent: Array | None, x: Array, taken: set[int]) -> Array:
     shared = not cotangent.flags.owndata or id(cotangent) in taken
     taken.add(id(cotangent))
     gradient = cotangent.astype(x.dtype, copy=shared)
-    return gradient[()] if isinstance(x, numpy.generic) and isinstance(gradient, numpy.ndarray) else gradient
+    return gradient[()] if is_scalar(x) else gradient

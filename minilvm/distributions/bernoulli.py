@@ -233,10 +233,10 @@ _PIECE = 2**15  # numbers: with their logits and terms they fit into a second-le
 
 
 def _are_cut(x: Array, logits: Array) -> bool:
-    """Whether to go through the logits a piece at a time: a GPU would rather have all of them at once."""
+    """Whether to go through the logits a piece at a time: a GPU would rather have all at once, and few are."""
     if type(logits) is not numpy.ndarray or type(x) is not numpy.ndarray or x.dtype != logits.dtype:
         return False
-    return logits.ndim > 1 and bool(broadcast(x.shape, logits.shape) == logits.shape)
+    return logits.size > _PIECE and logits.ndim > 1 and bool(broadcast(x.shape, logits.shape) == logits.shape)
 
 
 def _pieces(a: Array, n_buffers: int) -> Iterator[tuple[tuple[int | slice, ...], list[Array]]]:

@@ -11,7 +11,7 @@ import numpy
 import minilvm.numpy as np
 from minilvm import backend
 from minilvm.backend import Array
-from minilvm.rules import primitive, unbroadcast
+from minilvm.rules import atomic, primitive, unbroadcast
 from minilvm.tape import Tensor
 
 Shape = tuple[int, ...]
@@ -51,10 +51,16 @@ def as_parameters(*parameters: Any) -> tuple[Array, ...]:
     floating = [p.dtype for p in parameters if is_floating(p)]
     precision = numpy.result_type(*floating) if floating else numpy.dtype(float)
     return tuple(
-        p if type(p) is Tensor else xp.asarray(p, dtype=p.dtype if is_floating(p) else precision) for p in parameters
+        p if type(p) is Tensor else _as_array(p, xp, p.dtype if is_floating(p) else precision) for p in parameters
     )
 
 
+@atomic
+def _as_array(x: Any, xp: Any, dtype: Any) -> Array:
+    return xp.asarray(x, dtype=dtype)
+
+
+@atomic
 def require(owner: str, name: str, x: Array, *constraints: Constraint) -> None:
     """Raise unless x meets the constraints.
 

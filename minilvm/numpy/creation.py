@@ -10,7 +10,7 @@ import numpy
 from minilvm import backend
 from minilvm.backend import Array
 from minilvm.numpy.shaping import stack
-from minilvm.rules import constant
+from minilvm.rules import atomic, constant
 from minilvm.tape import Tensor
 
 Shape = int | tuple[int, ...]
@@ -53,12 +53,20 @@ def linspace(start: float, stop: float, num: int = 50, dtype: Any = None) -> Arr
 def array(x: Any, dtype: Any = None) -> Array:
     """Return `x` as a new array of the active backend. Nested lists that hold Tensors are stacked where those are."""
     tensors = list(_tensors(x))
-    return _assembled(x, backend.namespace(*tensors), dtype) if tensors else _module().array(x, dtype=dtype)
+    return _assembled(x, backend.namespace(*tensors), dtype) if tensors else _array(x, dtype)
 
 
 def asarray(x: Any, dtype: Any = None) -> Array:
     """Return `x` as an array of the active backend, itself where it is one already; like `array` for lists."""
-    return array(x, dtype) if any(True for _ in _tensors(x)) else backend.asarray(x, dtype)
+    return array(x, dtype) if any(True for _ in _tensors(x)) else _asarray(x, dtype)
+
+
+@atomic
+def _array(x: Any, dtype: Any) -> Array:
+    return _module().array(x, dtype=dtype)
+
+
+_asarray = atomic(backend.asarray)
 
 
 def _tensors(x: Any) -> Iterator[Tensor]:

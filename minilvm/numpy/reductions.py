@@ -116,6 +116,7 @@ def cumsum(x: Array, axis: int | None = None) -> Array:
     return numpy.cumsum(x, axis=axis)
 
 
+@primitive(x=lambda g: g)
 def _laid_out(x: Array, axis: Axis) -> Array:
     """The same array, in memory with a short last `axis` first: NumPy then reduces whole rows, 20 times as fast."""
     if type(x) is numpy.ndarray and axis in (-1, x.ndim - 1) and x.ndim > 1 and x.shape[-1] < 128:

@@ -18,7 +18,7 @@ import numpy
 
 from minilvm.backend import Array, scipy_namespace
 from minilvm.numpy.reductions import log_softmax, logsumexp, softmax
-from minilvm.rules import elementwise, primitive
+from minilvm.rules import elementwise, primitive, recorder
 from minilvm.tape import Tensor
 
 __all__ = [
@@ -51,7 +51,10 @@ def _elementwise(**vjps: Callable[..., Array]) -> Callable[[Any], Callable[..., 
 
     def decorate(f: Callable[..., Array]) -> Callable[..., Array]:
         def ufunc(*args: Array) -> Array:  # sends the Tensors of an outer tape round again, as NumPy's protocol would
-            return apply(*args) if any(type(a) is Tensor for a in args) else f(*args)
+            if any(type(a) is Tensor for a in args):
+                return apply(*args)
+            record = recorder.get()
+            return f(*args) if record is None else record(f, args, {})
 
         ufunc.nin = len(vjps)  # type: ignore[attr-defined]  # as NumPy's ufuncs say it
         apply = functools.update_wrapper(elementwise(ufunc, **vjps), f)
