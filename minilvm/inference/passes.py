@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy
 
 import minilvm.numpy as np
-from minilvm import backend
+from minilvm import backend, tree
 from minilvm.backend import Array
 from minilvm.inference.shards import Data, Shard, slices
 from minilvm.inference.workers import spread
 from minilvm.models.base import check_data
 from minilvm.models.kernels import Kernel, TableKernel
-from minilvm.tape import stop_gradient
+from minilvm.tape import Tensor, stop_gradient
 
 
 class EMModel(Protocol):
@@ -45,16 +45,22 @@ def e_step(model: EMModel, x: Array) -> tuple[Array, Array]:
     ValueError
         A datum is impossible: p(x_n) is 0, or too small to have a logarithm, and Bayes' rule divides by it.
     """
-    tables = [_e_step(model, x[rows], rows.start) for rows in slices(len(x), Kernel.chunk)]
-    responsibilities, log_marginal = zip(*tables, strict=True)
-    return np.concatenate(responsibilities), np.concatenate(log_marginal)
-
-
-def _e_step(model: EMModel, x: Array, start: int) -> tuple[Array, Array]:
-    log_joint = model.component_log_joint(x)
-    log_marginal = np.logsumexp(log_joint, axis=1)
-    _require_possible(log_marginal, start)
-    return np.exp(log_joint - log_marginal[:, None]), log_marginal
+    if any(type(leaf) is Tensor for leaf in tree.leaves(model)):
+        log_joint = model.component_log_joint(x)
+        log_marginal = np.logsumexp(log_joint, axis=1)
+        _require_possible(log_marginal, 0)
+        return np.exp(log_joint - log_marginal[:, None]), log_marginal
+    kernel = _kernel_of(model)
+    _check_arguments(model, x, None)
+    tables = []
+    with numpy.errstate(over="ignore", invalid="ignore"):  # what is not finite is found, and named
+        for rows in slices(len(x), kernel.chunk):
+            r, log_marginal = _bayes(kernel(x[rows])[0], -math.inf)
+            _require_possible(log_marginal, rows.start)
+            tables.append((r.T, log_marginal))
+    responsibilities, log_marginals = (numpy.concatenate(parts) for parts in zip(*tables, strict=True))
+    precision = numpy.result_type(x.dtype, *(leaf.dtype for leaf in tree.leaves(model)))
+    return responsibilities.astype(precision, copy=False), log_marginals.astype(precision, copy=False)
 
 
 def em_pass(

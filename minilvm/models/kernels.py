@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy
 
-from minilvm.backend import Array
+from minilvm.backend import Array, namespace
 from minilvm.models.base import check_data
 from minilvm.models.covariances import COVARIANCE_TYPES
 from minilvm.models.gaussian_statistics import GaussianStatistics
@@ -17,6 +17,11 @@ Sums: TypeAlias = Callable[[Array], Any]
 
 MOST_AMPLIFICATION: Final = 1e5  # of rounding, in sums of squares: 2e-16 becomes 2e-11
 NO_DENORMALS: Final = -500.0  # for log responsibilities: exp gives denormals below −708, 100 times slower on some CPUs
+
+
+def points_at_a_time(numbers: int, like: Array, least: int, most: int) -> int:
+    """Return how many points to take where so many numbers are made of each: what fits a cache, or fills a GPU."""
+    return max(least, min(2**18 // numbers, most)) if namespace(like) is numpy else max(1, 2**25 // numbers)
 
 
 class Kernel(abc.ABC):

@@ -15,7 +15,7 @@ import numpy
 
 from minilvm.backend import Array
 from minilvm.models.gaussian_statistics import GaussianStatistics, Moments
-from minilvm.models.kernels import GaussianKernel, Sums
+from minilvm.models.kernels import GaussianKernel, Sums, points_at_a_time
 
 
 class Whitened(GaussianKernel):
@@ -24,7 +24,7 @@ class Whitened(GaussianKernel):
     def __init__(self, log_constants: Array, means: Array, factors: Array) -> None:
         C, self.D = means.shape
         self.log_constants, self.means, self.factors = log_constants[:, None], means, factors
-        self.chunk = max(256, min(2**19 // (C * self.D), 4096))
+        self.chunk = points_at_a_time(C * self.D, means, 256, 4096)
 
     @abc.abstractmethod
     def _whiten(self, x: Array) -> Array:
