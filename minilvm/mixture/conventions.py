@@ -194,6 +194,8 @@ def as_table(X: Any, law: str, *, missing: bool = False) -> Array:
     if isinstance(X, numpy.ma.MaskedArray):
         X = numpy.ma.filled(X.astype(float), numpy.nan)  # what is masked is missing
     table = X if backend.namespace(X) is not numpy else numpy.asarray(X)
+    if table.dtype == object and hasattr(X, "to_numpy"):
+        table = X.to_numpy(dtype=float, na_value=numpy.nan)  # a data frame, where what is missing is pandas.NA
     if table.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: X has dtype {table.dtype}")
     if table.dtype.kind in "USMm":

@@ -82,6 +82,29 @@ def test_what_is_masked_is_missing():
     assert_array_equal(one.means_, two.means_)
 
 
+class FrameOfNullableNumbers:
+    """What pandas makes of columns with `pandas.NA`, which no float is made of."""
+
+    columns = ("minutes", "waiting")
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def __array__(self, dtype=None, copy=None):
+        return numpy.array([[object() for _ in row] for row in self.numbers])
+
+    def to_numpy(self, dtype, na_value):
+        return numpy.where(numpy.isnan(self.numbers), na_value, self.numbers).astype(dtype)
+
+
+def test_what_is_not_available_in_a_frame_is_missing():
+    x = load_old_faithful()
+    x = numpy.where(x > 90.0, numpy.nan, x)
+    found = GaussianMixture(2, missing="marginalize", random_state=0).fit(FrameOfNullableNumbers(x))
+    assert_array_equal(found.means_, GaussianMixture(2, missing="marginalize", random_state=0).fit(x).means_)
+    assert found.feature_names_in_.tolist() == ["minutes", "waiting"]
+
+
 @pytest.mark.parametrize("bad", [numpy.inf, -numpy.inf])
 def test_infinity_is_no_missing_number(bad):
     with pytest.raises(ValueError, match="contains infinity"):
