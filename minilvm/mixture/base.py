@@ -238,12 +238,17 @@ def total_weight(x: Array, weights: Array | None) -> float:
     return float(len(x) if weights is None else weights.sum())
 
 
-def _log_joint(kernel: Kernel, x: Array, start: int) -> Array:
-    log_joint, _ = kernel(x)
-    impossible = backend.to_numpy(~np.isfinite(log_joint.max(axis=0)))
+def require_possible(log_p: Array, start: int) -> None:
+    """Refuse a sample, of those from `start` on, whose log p(x_n) is no finite number, at its likeliest."""
+    impossible = backend.to_numpy(~np.isfinite(log_p))
     if impossible.any():
         raise ValueError(
             f"X[{start + int(impossible.argmax())}] is so far from every component that the logarithm of its "
             "probability is not a finite number: drop it"
         )
+
+
+def _log_joint(kernel: Kernel, x: Array, start: int) -> Array:
+    log_joint, _ = kernel(x)
+    require_possible(log_joint.max(axis=0), start)
     return log_joint

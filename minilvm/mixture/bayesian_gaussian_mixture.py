@@ -6,11 +6,13 @@ import numbers
 from concurrent.futures import Executor
 from typing import Any
 
+import numpy
+
 import minilvm.numpy as np
 from minilvm.backend import Array, namespace
 from minilvm.inference import EMResult, em_pass, fit_em
 from minilvm.inference.shards import slices
-from minilvm.mixture.base import MixtureEstimator, total_weight
+from minilvm.mixture.base import MixtureEstimator, require_possible, total_weight
 from minilvm.mixture.initialisation import start
 from minilvm.models import ConjugatePrior
 from minilvm.models.conjugate_prior import moments
@@ -129,9 +131,8 @@ class BayesianGaussianMixture(MixtureEstimator):
         """Return log E_q(θ)[p(x_n | θ)] in nats, shape (N,): the predictive density (Bishop, 10.81)."""
         self._check_fitted()
         x, model = self._table(X, reset=False), self._model()
-        return self._in_their_precision(
-            np.concatenate([model.log_predictive(x[rows]) for rows in slices(len(x), Kernel.chunk)]), x
-        )
+        log_p = np.concatenate([_log_predictive(model, x[n], n.start) for n in slices(len(x), Kernel.chunk)])
+        return self._in_their_precision(log_p, x)
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
@@ -222,3 +223,10 @@ class BayesianGaussianMixture(MixtureEstimator):
         self.weight_concentration_ = tuple(model.concentration.T) if sticks else model.concentration
         self.mean_precision_ = model.mean_precision
         self.degrees_of_freedom_ = model.degrees_of_freedom
+
+
+def _log_predictive(model: VariationalMixture, x: Array, start: int) -> Array:
+    with numpy.errstate(over="ignore"):  # what is too far away for its square is named
+        log_p = model.log_predictive(x)
+    require_possible(log_p, start)
+    return log_p

@@ -25,9 +25,11 @@ from minilvm.models.covariances import COVARIANCE_TYPES, CovarianceType
 from minilvm.models.gaussian_kernels import gaussian_kernel
 from minilvm.models.gaussian_statistics import GaussianStatistics
 from minilvm.models.kernels import Kernel
+from minilvm.models.whitened_kernels import WhitenedFull, WhitenedSpherical, WhitenedTied
 from minilvm.numpy.special import digamma, gammaln
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
+WHITENED = {"full": WhitenedFull, "tied": WhitenedTied, "spherical": WhitenedSpherical}
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,22 +228,22 @@ class VariationalMixture:
     def log_predictive(self, x: Array) -> Array:
         """Return log E_q(θ)[p(x_n | θ)], shape (N,): a mixture of Student laws (Bishop, 10.81).
 
-        Neither a lower nor an upper bound on log p(x_n | X), for q is not the posterior.
+        Of a Dirichlet process, given that z_n is one of the C components that q has. Neither a lower nor an upper bound
+        on log p(x_n | X), for q is not the posterior.
         """
         self.check_data(x)
         spread = 1.0 + 1.0 / self.mean_precision
         if self.covariance_type == "diag":
-            squares = np.square(x[:, None, :] - self.means) / (spread[:, None] * self.scale)
-            log_scale = np.log(spread[:, None] * self.scale)
-            log_p = _log_student(squares, self.degrees_of_freedom[:, None], log_scale, 1).sum(axis=-1)
-        else:
-            factors = self._kind.factor(self.scale)
-            zeros = np.zeros_like(spread)
-            table, _ = gaussian_kernel(zeros, self.means, factors, self.covariance_type, weights=self.weights)(x)
+            scale = spread[:, None] * self.scale
+            squares = np.square(x.T - self.means[:, :, None]) / scale[:, :, None]
+            log_p = _log_student(squares, self.degrees_of_freedom[:, None], np.log(scale), 1).sum(axis=1)
+        else:  # tails are heavy: no kernel that leaves out what is negligible under Gaussian ones
+            whitened = WHITENED[self.covariance_type](0.0 * spread, self.means, self._kind.factor(self.scale))
+            table, _ = whitened(x)
             D, log_det = self.means.shape[1], self._of_component(self._kind.log_determinants(self.scale))
             df = self.degrees_of_freedom + 1.0 - self._rows
-            log_p = _log_student(-2.0 * table.T / spread, df, log_det + D * np.log(spread), D)
-        return np.logsumexp(np.log(self.weights) + log_p, axis=1)
+            log_p = _log_student(-2.0 * table / spread[:, None], df, log_det + D * np.log(spread), D)
+        return np.logsumexp(np.log(self.weights)[:, None] + log_p, axis=0)
 
 
 def _along_sticks(log_shares: Array) -> Array:
@@ -251,9 +253,9 @@ def _along_sticks(log_shares: Array) -> Array:
 
 
 def _log_student(squares: Array, df: Array, log_det: Array, D: int) -> Array:
-    """The log density of Student's law in D dimensions, of squared distance `squares` · df and log |df Σ| `log_det`."""
+    """The log density of Student's law in D dimensions, of squared distance `squares` · df (…, n) and log |df Σ|."""
     log_norm = gammaln(0.5 * (df + D)) - gammaln(0.5 * df) - 0.5 * (D * math.log(math.pi) + log_det)
-    return log_norm - 0.5 * (df + D) * np.log1p(squares)
+    return np.expand_dims(log_norm, -1) - 0.5 * np.expand_dims(df + D, -1) * np.log1p(squares)
 
 
 def _expected_log(concentration: Array) -> Array:

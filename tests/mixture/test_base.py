@@ -68,6 +68,14 @@ def test_what_it_says_is_what_the_engine_says(kind):
 
 
 @each_estimator
+@pytest.mark.parametrize(("n_positive", "message"), [(1, r"1 sample\(s\)"), (3, "n_components = 4, n_samples = 3")])
+def test_samples_that_count_for_nothing_are_not_enough(estimator, n_positive, message):
+    weights = numpy.repeat([1.0, 0.0], [n_positive, 272 - n_positive])
+    with pytest.raises(ValueError, match=message):
+        estimator(n_components=4).fit(load_old_faithful(), sample_weight=weights)
+
+
+@each_estimator
 def test_a_fit_that_failed_is_no_fit(estimator):
     mixture = estimator(n_components=5)
     with pytest.raises(ValueError, match="n_samples >= n_components"):
@@ -119,8 +127,9 @@ def test_what_is_too_far_away_is_named(estimator):
     x = numpy.tile(load_old_faithful(), (40, 1))
     mixture = fit(estimator, x[:272])
     x[10_000, 0] = 1e200
-    with pytest.raises(ValueError, match=r"X\[10000\] is so far from every component"):
-        mixture.predict(x)
+    for say in (mixture.predict, mixture.predict_proba, mixture.score_samples):
+        with pytest.raises(ValueError, match=r"X\[10000\] is so far from every component"):
+            say(x)
 
 
 @each_type

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pickle
+import re
 import warnings
 
 import numpy
@@ -105,6 +106,8 @@ def test_the_bound_rises_with_the_prior_that_regularises(kind):
     ).fit(x)
     assert min(numpy.diff(mixture.lower_bounds_)) > -1e-12
     assert len(mixture.lower_bounds_) > 5
+    means = mixture.means_
+    assert_array_equal(mixture.set_params(reg_covar=100.0).fit(x).means_, means)  # whose place it takes
     degenerate = numpy.repeat([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]], 10, axis=0)
     found = GaussianMixture(3, covariance_type=kind, parameter_prior="fraley_raftery", random_state=0).fit(degenerate)
     assert numpy.isfinite(found.score(degenerate))
@@ -243,7 +246,8 @@ def test_a_stream_that_says_the_same_again_and_again_leads_to_the_optimum(kind):
 @each_type
 def test_after_a_fit_the_stream_goes_on_from_there(kind):
     x = blobs()
-    mixture = GaussianMixture(3, covariance_type=kind, random_state=0, tol=1e-12, max_iter=5000).fit(x)
+    arguments = {"covariance_type": kind, "reg_covar": 0.5, "random_state": 0, "tol": 1e-12, "max_iter": 5000}
+    mixture = GaussianMixture(3, **arguments).fit(x)
     assert mixture.n_samples_seen_ == len(x)
     at_its_end = {name: getattr(mixture, name) for name in ("weights_", "means_", "covariances_")}
     mixture.partial_fit(x)
@@ -266,13 +270,20 @@ def test_a_batch_that_cannot_be_learnt_from_leaves_no_trace():
     assert_array_equal(mixture.partial_fit(x).means_, GaussianMixture(**mixture.get_params()).partial_fit(x).means_)
 
 
-def test_a_lost_component_starts_again_and_the_user_is_told():
-    x = blobs()
+@each_type
+def test_a_lost_component_starts_again_and_the_user_is_told(kind):
+    """Once, and at points that count: those of weight 0 are as if they were not there."""
+    x = numpy.concatenate([blobs(), numpy.full((300, 2), 500.0)])
+    weights = numpy.repeat([1.0, 0.0], [len(x) - 300, 300])
     start = {"means_init": [[0.0, 0.0], [1.0, 1.0], [500.0, 500.0]]}  # where nothing is
-    with pytest.warns(UserWarning, match=r"component 2 has collapsed: it holds .* points drawn at random"):
-        mixture = GaussianMixture(3, reg_covar=0.0, random_state=0, max_iter=300, **start).fit(x)
-    assert numpy.isfinite(mixture.score(x))
-    assert_allclose(mixture.weights_.sum(), 1.0)
+    mixture = GaussianMixture(3, covariance_type=kind, reg_covar=0.0, random_state=0, max_iter=300, **start)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mixture.fit(x, sample_weight=weights)
+    (message,) = (str(warning.message) for warning in caught)
+    assert re.match(r"component 2 has collapsed: it holds .*: restarted from points drawn at random", message)
+    assert mixture.weights_.min() > 0.01
+    assert mixture.means_.max() < 100.0
 
 
 @each_type
@@ -301,6 +312,13 @@ def test_starts_are_tried_and_the_best_kept():
     best = GaussianMixture(5, n_init=20, random_state=0, **arguments).fit(x).lower_bound_
     assert best >= max(ends) - 0.05
     assert best > min(ends)
+    seen = []
+    arguments |= {"n_init": 6, "callback": lambda step, model, bound: seen.append((step, bound / len(x)))}
+    for seed in range(3):
+        seen.clear()
+        mixture = GaussianMixture(5, random_state=seed, **arguments).fit(x)
+        assert [step for step, _ in seen].count(0) == 6
+        assert_allclose(mixture.lower_bound_, max(bound for _, bound in seen), rtol=1e-6)
 
 
 def test_split_and_merge_leaves_the_optima_that_k_means_leads_to():

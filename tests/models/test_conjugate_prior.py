@@ -60,6 +60,22 @@ def test_the_density_is_that_of_the_laws_up_to_a_constant(xp, covariance_type, C
     assert_allclose(found[0] - found[1], expected[0] - expected[1], rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_a_prior_that_says_nothing_of_means_has_no_law_of_them(xp, covariance_type):
+    rng = numpy.random.default_rng(0)
+    (weights, here, covariances), (_, there, _) = (mixtures(rng, covariance_type, 3, 2) for _ in range(2))
+    scale = numpy.asarray(COVARIANCE_TYPES[covariance_type].from_full(numpy.eye(2)))
+    silent, weak = (ConjugatePrior(numpy.zeros(2), kappa, 4.0, scale) for kappa in (0.0, 1e-12))
+    found = [
+        moved(silent).log_density(*moved((weights, means, sigma)), covariance_type)
+        for means, sigma in ((here, covariances), (there, covariances), (here, 2.0 * covariances))
+    ]
+    assert_allclose(found[0], found[1], rtol=1e-12)
+    expected = [textbook(weak, weights, here, sigma, covariance_type) for sigma in (covariances, 2.0 * covariances)]
+    of_means = 3 * numpy.log(2.0)  # what the law of the means, of two features in three components, says of twice Σ
+    assert_allclose(found[2] - found[0], expected[1] - expected[0] + of_means, rtol=1e-6)
+
+
 @given(st.sampled_from(TYPES), st.integers(0, 2**32))
 def test_it_stands_for_points_at_its_mean_with_its_scatter(xp, covariance_type, seed):
     """κ of them: the same statistics as if they had been seen."""
@@ -112,6 +128,15 @@ def test_a_weight_is_a_number_of_copies_however_many_points_are_held_at_a_time(x
     expected = ConjugatePrior.fraley_raftery(repeated, 3, covariance_type)
     assert_allclose(found.mean, expected.mean, rtol=1e-14)
     assert_allclose(found.scale, expected.scale, rtol=1e-6)
+
+
+@pytest.mark.parametrize("D", [1, 3])
+def test_their_default_covers_the_data_with_components_of_equal_volume(D):
+    x = numpy.random.default_rng(0).standard_normal((30, D))
+    prior = ConjugatePrior.fraley_raftery(x, 4)
+    covariance = numpy.cov(x.T, ddof=0).reshape(D, D)
+    numpy.testing.assert_allclose(4.0 * numpy.linalg.det(prior.scale) ** 0.5, numpy.linalg.det(covariance) ** 0.5)
+    assert prior.degrees_of_freedom == D + 2.0
 
 
 def test_units_have_no_say_in_the_default():

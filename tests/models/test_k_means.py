@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
 
 from minilvm.backend import to_numpy
-from minilvm.models.k_means import drawn, k_means, k_means_plus_plus, squared_distances
+from minilvm.models.k_means import _means, drawn, k_means, k_means_plus_plus, squared_distances
 from tests.statistics import assert_frequencies
 
 tables = arrays(float, st.tuples(st.integers(1, 30), st.integers(1, 3)), elements=st.floats(-5, 5, width=16))
@@ -43,6 +43,22 @@ def test_seeds_are_points_and_no_index_comes_twice(x, data, seed):
     assert len(set(chosen.tolist())) == n
     distinct = len(numpy.unique(x, axis=0))
     assert len(numpy.unique(x[chosen], axis=0)) == min(n, distinct)
+
+
+def test_no_index_comes_twice_where_copies_differ_by_rounding():
+    x = numpy.repeat(numpy.random.default_rng(0).standard_normal((4, 5)), 5, axis=0)
+    for seed in range(20):
+        assert sorted(k_means_plus_plus(x, 20, rng=seed).tolist()) == list(range(20))
+
+
+def test_what_has_no_chance_is_not_drawn():
+    assert_array_equal(drawn(numpy.array([0.0, 1.0, 0.0, 3.0]), numpy.array([0.0, 0.25, 0.999])), [1, 3, 3])
+
+
+def test_an_empty_cluster_starts_again_at_the_point_that_costs_most():
+    x, labels = numpy.array([[0.0], [1.0], [9.0], [20.0]]), numpy.array([0, 0, 0, 2])
+    weights, distances = numpy.array([1.0, 1.0, 1.0, 0.1]), numpy.array([9.0, 4.0, 36.0, 300.0])
+    assert_allclose(_means(x, labels, weights, distances, 4), [[10.0 / 3.0], [9.0], [20.0], [20.0]])
 
 
 def test_seeds_of_blobs_are_one_of_each():

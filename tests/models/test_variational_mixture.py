@@ -159,6 +159,36 @@ def test_prediction_is_students_law(kind):
     assert_allclose(q.log_predictive(new), expected, rtol=1e-11)
 
 
+@each_law_of_weights
+@each_type
+def test_predictions_of_components_are_mixed_however_many_features_and_far_away(kind, sticks):
+    """Of a narrow law in a wide one, and three far away: Student's tails are heavy, so that nothing is negligible."""
+    D, C, nu = 24, 5, 40.0
+    widths = numpy.array([1e4, 1.0, 1.0, 1.0, 1.0]) if kind != "tied" else numpy.ones(C)
+    scale = {
+        "full": nu * widths[:, None, None] * numpy.eye(D),
+        "tied": nu * numpy.eye(D),
+        "diag": nu * widths[:, None] * numpy.ones(D),
+        "spherical": nu * widths,
+    }[kind]
+    means = numpy.zeros((C, D))
+    means[2:] = 1e5 * numpy.arange(1.0, 4.0)[:, None]
+    concentration = numpy.arange(1.0, 2 * C + 1).reshape(C, 2) if sticks else numpy.arange(1.0, C + 1)
+    df = nu if kind == "tied" else numpy.full(C, nu)
+    beta = numpy.arange(1.0, C + 1)
+    q = VariationalMixture(concentration, beta, means, numpy.asarray(df), scale, prior_of(kind, D), 1.0, kind)
+    x = numpy.zeros((4, D))
+    x[1:, 0] = 70.0, 150.0, 1e5
+    rows = D if kind in {"full", "tied"} else 1
+    log_p = numpy.log(q.weights) + numpy.zeros((4, C))
+    for c in range(C):
+        shape = (1.0 + 1.0 / beta[c]) * nu * widths[c] / (nu + 1.0 - rows)
+        law = scipy.stats.multivariate_t(means[c], shape * numpy.eye(D), nu + 1.0 - rows)
+        one = scipy.stats.t(nu, means[c], numpy.sqrt(shape))
+        log_p[:, c] += one.logpdf(x).sum(axis=1) if kind == "diag" else law.logpdf(x)
+    assert_allclose(q.log_predictive(x), scipy.special.logsumexp(log_p, axis=1), rtol=1e-9)
+
+
 @each_type
 def test_expected_weights(kind):
     _, q = random_case(3, kind, False, 20, 3)
