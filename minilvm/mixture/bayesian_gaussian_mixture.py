@@ -173,7 +173,8 @@ class BayesianGaussianMixture(MixtureEstimator):
             return default
         number = float(value) if isinstance(value, numbers.Real) else np.nan
         if not above < number < np.inf:
-            raise ValueError(f"The parameter '{name}' should be greater than {above:g}, but got {value!r}")
+            given = repr(value) if np.isnan(number) else f"{number:.3f}"
+            raise ValueError(f"The parameter '{name}' should be greater than {above:g}, but got {given}.")
         return number
 
     def _array(self, name: str, default: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 import pytest
@@ -148,3 +149,26 @@ def test_samples_are_draws_from_the_mixture_in_the_order_of_components(kind):
 def test_impossible_numbers_of_samples_are_refused():
     with pytest.raises(ValueError, match="Invalid value for 'n_samples': 0"):
         fit(GaussianMixture, load_old_faithful()).sample(0)
+
+
+class Counting(ThreadPoolExecutor):
+    """Threads, and how often they were asked to work."""
+
+    n_tasks = 0
+
+    def submit(self, *task):
+        self.n_tasks += 1
+        return super().submit(*task)
+
+
+@each_estimator
+def test_who_works_has_no_say_in_what_is_found(estimator):
+    x = numpy.tile(load_old_faithful(), (50, 1))
+    alone = fit(estimator, x)
+    with Counting(2) as executor:
+        helped = estimator(n_components=2, random_state=0, max_iter=500).fit(x, executor=executor)
+        assert executor.n_tasks > helped.n_iter_
+        assert_array_equal(helped.means_, alone.means_)
+        before = executor.n_tasks
+        assert_array_equal(alone.fit_predict(x, executor=executor), helped.predict(x))
+        assert executor.n_tasks > before

@@ -149,9 +149,10 @@ def test_every_check_of_estimators():
     ("arguments", "message"),
     [
         ({"weight_concentration_prior_type": "beta"}, "'weight_concentration_prior_type'"),
-        ({"weight_concentration_prior": 0.0}, "'weight_concentration_prior' should be greater than 0, but got 0.0"),
+        ({"weight_concentration_prior": 0.0}, "'weight_concentration_prior' should be greater than 0, but got 0.000"),
         ({"mean_precision_prior": -1.0}, "'mean_precision_prior'"),
-        ({"degrees_of_freedom_prior": 1.0}, "'degrees_of_freedom_prior' should be greater than 1, but got 1.0"),
+        ({"degrees_of_freedom_prior": 1.0}, "'degrees_of_freedom_prior' should be greater than 1, but got 1.000"),
+        ({"mean_precision_prior": "weak"}, "should be greater than 0, but got 'weak'"),
         ({"mean_prior": [0.0]}, r"'mean_prior' should have the shape of \(2,\), but got \(1,\)"),
         ({"mean_prior": [0.0, numpy.nan]}, "'mean_prior' should be finite"),
         ({"covariance_prior": [[1.0, 0.0], [0.0, -1.0]]}, "covariance_prior must be positive definite"),

@@ -436,6 +436,8 @@ def test_degenerate_data_are_fitted_with_a_regulariser_and_refused_without(kind)
         mixture = GaussianMixture(2, covariance_type=kind, random_state=0).fit(x)
         for name in ("weights_", "means_", "covariances_", "precisions_"):
             assert numpy.isfinite(getattr(mixture, name)).all()
+    more_than_differ = GaussianMixture(3, covariance_type=kind, random_state=0).fit(duplicates)  # without a warning
+    assert_allclose(more_than_differ.weights_.sum(), 1.0)
     unregularised = GaussianMixture(2, covariance_type=kind, reg_covar=0.0, random_state=0)
     with pytest.warns(UserWarning, match="has collapsed"), may_refuse(kind):
         assert numpy.isfinite(unregularised.fit(duplicates).score(duplicates))

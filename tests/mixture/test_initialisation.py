@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy
 import pytest
 from hypothesis import given
@@ -60,6 +62,7 @@ def test_from_nothing_but_chance_all_components_are_nearly_all_data():
     x = clusters(n=3000)
     model = start(x, 2, "random", rng=rng(), covariance_type="full")
     assert_allclose(model.means, numpy.broadcast_to(x.mean(axis=0), (2, 2)), atol=1.0)
+    assert_allclose(model.weights @ model.means, x.mean(axis=0), rtol=1e-12)  # each point is shared, and counts once
     assert not numpy.allclose(model.means[0], model.means[1], atol=1e-3)
 
 
@@ -82,6 +85,8 @@ def test_many_points_are_represented_by_some(way, monkeypatch):
     model = start(x, 3, way, rng=rng(), sample_weight=numpy.repeat([1.0, 0.0], [3000, 60]), covariance_type="full")
     assert model.means.max() < 100.0
     assert len(subset(x, None, rng())[0]) == 500
+    if way == "kmeans":
+        assert_allclose(500 * model.weights, (500 * model.weights).round(), atol=1e-9)
 
 
 def test_points_represent_the_rest_as_often_as_they_weigh(monkeypatch):
@@ -106,10 +111,11 @@ def test_points_are_chosen_at_random_in_proportion_to_their_weights():
 def test_a_lost_component_starts_again_and_the_others_stay(kind):
     x = clusters()
     model = start(x, 3, "kmeans", rng=rng(), covariance_type=kind)
+    model = replace(model, weights=numpy.array([0.2, 0.6, 0.2]))
     again = revived(model, (2,), x, None, rng(1))
     assert any((again.means[2] == point).all() for point in x)
     assert_array_equal(again.means[:2], model.means[:2])
-    assert_allclose(again.weights, [1.0 / 3.0] * 3)
+    assert_allclose(again.weights, numpy.array([0.2, 0.6, 1.0 / 3.0]) / (0.8 + 1.0 / 3.0))
     if kind == "tied":
         assert_array_equal(again.covariances, model.covariances)
     else:
@@ -144,6 +150,12 @@ def test_whoever_says_all_of_it_starts_there(kind, monkeypatch):
     assert_allclose(mixture.weights_, [0.25, 0.75])
     assert_allclose(mixture.means_, [[0.0, 1.0], [4.0, 2.0]])
     assert_allclose(mixture.precisions_, precisions)
+
+
+def test_weights_that_nearly_sum_to_one_do():
+    given_start = {"weights_init": [0.25, 0.75 + 5e-7], "means_init": [[2.0, 55.0], [4.0, 80.0]]}
+    mixture = GaussianMixture(2, max_iter=0, random_state=0, **given_start).fit(load_old_faithful())
+    assert abs(mixture.weights_.sum() - 1.0) < 1e-15
 
 
 @pytest.mark.parametrize(
