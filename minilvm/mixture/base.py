@@ -195,14 +195,15 @@ class MixtureEstimator(Estimator, abc.ABC):
         )
 
     def _covariances(self) -> Array:
-        """Σ in double precision: what was rounded to single may be indefinite, and its factor has lost less."""
-        if self.covariances_.dtype == float or self.covariance_type in {"diag", "spherical"}:
+        """Σ in double precision: what was rounded to single may be indefinite, and P = L⁻ᵀ has lost less."""
+        P = getattr(self, "precisions_cholesky_", None)
+        if P is None or P.dtype == float or self.covariance_type in {"diag", "spherical"}:
             return self.covariances_.astype(float)
-        factor = np.linalg.inv(self.precisions_cholesky_.astype(float))
-        return np.swapaxes(factor, -1, -2) @ factor
+        inverse = np.linalg.inv(P.astype(float))
+        return np.swapaxes(inverse, -1, -2) @ inverse
 
-    def _adopt_covariances(self, covariances: Array, dtype: Any) -> None:
-        """Set Σ, Σ⁻¹ and P = L⁻ᵀ, with Σ = L Lᵀ and so Σ⁻¹ = P Pᵀ; of variances, the reciprocals and their roots."""
+    def _adopt_mixture(self, weights: Array, means: Array, covariances: Array, dtype: Any) -> None:
+        """Set π, μ, Σ, Σ⁻¹ and P = L⁻ᵀ, with Σ = L Lᵀ and so Σ⁻¹ = P Pᵀ; of variances, reciprocals and their roots."""
         if self.covariance_type in {"diag", "spherical"}:
             cholesky = 1.0 / np.sqrt(covariances)
             precisions = np.square(cholesky)
@@ -211,6 +212,7 @@ class MixtureEstimator(Estimator, abc.ABC):
             inverse = np.linalg.solve_triangular(np.linalg.cholesky(covariances), identity, lower=True)
             cholesky = np.swapaxes(inverse, -1, -2)
             precisions = cholesky @ inverse
+        self.weights_, self.means_ = weights.astype(dtype), means.astype(dtype)
         self.covariances_ = covariances.astype(dtype)
         self.precisions_cholesky_ = cholesky.astype(dtype)
         self.precisions_ = precisions.astype(dtype)
@@ -219,8 +221,9 @@ class MixtureEstimator(Estimator, abc.ABC):
         """Apply a function of the table log p(x_n, c), shape (C, n), to samples, as many at a time as stay in cache."""
         self._check_fitted()
         x = self._table(X, reset=False, missing=self.missing is not None)
-        with numpy.errstate(divide="ignore", over="ignore", invalid="ignore"):  # log 0 of a component that is none;
-            kernel = self._model().kernel()  # and what is not finite is found, and named
+        # A component that is switched off has log π = −∞; what else is not finite is found, and named.
+        with numpy.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            kernel = self._model().kernel()
             answers = [answer(_log_joint(kernel, x[rows], rows.start)) for rows in slices(len(x), kernel.chunk)]
         return self._in_their_precision(np.concatenate(answers), x)
 

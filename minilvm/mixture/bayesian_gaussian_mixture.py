@@ -217,9 +217,7 @@ class BayesianGaussianMixture(MixtureEstimator):
         )
 
     def _adopt(self, model: VariationalMixture, dtype: Any) -> None:
-        self.weights_ = model.weights.astype(dtype)
-        self.means_ = model.means.astype(dtype)
-        self._adopt_covariances(model.covariances, dtype)
+        self._adopt_mixture(model.weights, model.means, model.covariances, dtype)
         sticks = model.concentration.ndim == 2
         self.weight_concentration_ = tuple(model.concentration.T) if sticks else model.concentration
         self.mean_precision_ = model.mean_precision

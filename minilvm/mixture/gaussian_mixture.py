@@ -60,7 +60,7 @@ class GaussianMixture(MixtureEstimator):
     random_state
         A seed, a generator, or None for a start that nobody can repeat.
     warm_start
-        Whether `fit` goes on from the last fit.
+        Whether `fit` goes on from the parameters that there are, from the last fit or set by hand.
     verbose
         Whether to show progress bars.
     missing
@@ -284,9 +284,7 @@ class GaussianMixture(MixtureEstimator):
         raise ValueError(COLLAPSED) from cause
 
     def _adopt(self, model: MixtureOfGaussians, dtype: Any) -> None:
-        self.weights_ = model.weights.astype(dtype)
-        self.means_ = model.means.astype(dtype)
-        self._adopt_covariances(model.covariances, dtype)
+        self._adopt_mixture(model.weights, model.means, model.covariances, dtype)
 
     def _log_likelihood(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Σ_n w_n log p(x_n) and Σ_n w_n."""

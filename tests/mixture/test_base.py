@@ -37,6 +37,10 @@ def test_a_mixture_made_by_hand_predicts_scores_and_samples(kind):
     assert_array_equal(by_hand.predict_proba(x), found.predict_proba(x))
     assert_array_equal(by_hand.sample(5)[0], found.sample(5)[0])
     assert by_hand.set_params(warm_start=True).fit(x).lower_bounds_[0] == found.lower_bound_
+    single = GaussianMixture(2, covariance_type=kind)
+    for name in ("weights_", "means_", "covariances_"):
+        setattr(single, name, getattr(found, name).astype("float32"))
+    assert_allclose(single.score_samples(x), found.score_samples(x), rtol=1e-3)
 
 
 @each_estimator

@@ -106,6 +106,9 @@ def test_the_bound_rises_with_the_prior_that_regularises(kind):
     ).fit(x)
     assert min(numpy.diff(mixture.lower_bounds_)) > -1e-12
     assert len(mixture.lower_bounds_) > 5
+    theta = mixture.weights_, mixture.means_, mixture.covariances_
+    log_posterior = log_density(mixture, x).sum() + mixture.parameter_prior_.log_density(*theta, kind)
+    assert_allclose(mixture.lower_bound_ * len(x), log_posterior, rtol=1e-9)
     means = mixture.means_
     assert_array_equal(mixture.set_params(reg_covar=100.0).fit(x).means_, means)  # whose place it takes
     degenerate = numpy.repeat([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]], 10, axis=0)
