@@ -155,6 +155,30 @@ def test_impossible_numbers_of_samples_are_refused():
         fit(GaussianMixture, load_old_faithful()).sample(0)
 
 
+@each_estimator
+@each_type
+@pytest.mark.parametrize(("scale", "shift"), [(1e-100, 0.0), (-1e100, 0.0), (1.0, 1e8), (1e-8, 1.0)])
+def test_units_and_where_zero_is_have_no_say(estimator, kind, scale, shift):
+    """A fit of a x + b is the fit of x, carried over; and what it says of samples differs by log |a|."""
+    x = load_old_faithful()
+    arguments = {"covariance_type": kind, "reg_covar": 0.0, "tol": 1e-9}
+    one, two = fit(estimator, x, **arguments), fit(estimator, scale * x + shift, **arguments)
+    assert_allclose(two.weights_, one.weights_, rtol=1e-6)
+    assert_allclose((two.means_ - shift) / scale, one.means_, rtol=1e-5)
+    assert_allclose(two.covariances_ / scale**2, one.covariances_, rtol=1e-5)
+    log_p = two.score_samples(scale * x + shift) + 2.0 * numpy.log(abs(scale))
+    assert_allclose(log_p, one.score_samples(x), rtol=1e-5)
+
+
+@each_estimator
+@each_type
+def test_the_order_of_features_has_no_say(estimator, kind):
+    x = load_old_faithful()
+    one, two = fit(estimator, x, covariance_type=kind), fit(estimator, x[:, ::-1], covariance_type=kind)
+    assert_allclose(two.means_[:, ::-1], one.means_, rtol=1e-9)
+    assert_allclose(two.score_samples(x[:, ::-1]), one.score_samples(x), rtol=1e-9)
+
+
 class Counting(ThreadPoolExecutor):
     """Threads, and how often they were asked to work."""
 
