@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians by EM against scikit-learn and JAX: the cost of an iteration, of a fit, and of more data."""
+"""Mixtures of Gaussians by EM against scikit-learn and JAX: the cost of an iteration, and of a fit."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy
 from harness import Contest, Work, installed, main
 
-from minilvm.inference import em_pass, fit_em
-from minilvm.inference.workers import one_blas_thread
+from minilvm.inference import fit_em
 from minilvm.models import MixtureOfGaussians
 
 SKLEARN, JAX = installed("sklearn"), installed("jax")
@@ -205,22 +203,6 @@ def peak_memory() -> float:
     return peak() - before
 
 
-def growth() -> str:
-    """A Markdown table: milliseconds of a pass, by the number of points and of components, on one thread."""
-    lines = ["| N | C | ms | ns per point and component |", "|---:|---:|---:|---:|"]
-    sizes = [(N, 8) for N in (10_000, 30_000, 100_000, 300_000, 1_000_000)] + [(100_000, C) for C in (2, 4, 16, 32, 64)]
-    with one_blas_thread(), ThreadPoolExecutor(1) as executor:
-        for N, C in sizes:
-            x, start = problem(N, 4, C, "full")
-            times = []
-            for _ in range(7):
-                begun = time.process_time()
-                em_pass(start, x, executor=executor)
-                times.append(time.process_time() - begun)
-            lines.append(f"| {N:,} | {C} | {1e3 * min(times):.3g} | {1e9 * min(times) / (N * C):.3g} |")
-    return "\n".join(lines)
-
-
 def contests(*, quick: bool) -> Iterator[Contest]:
     """Yield every comparison; of the iterations in quick mode the smallest two."""
     sizes = list(FULL)[: 2 if quick else None]
@@ -244,4 +226,3 @@ if __name__ == "__main__":
         print(
             f"\nPeak memory of a fit of 1,000,000 × 4 points, above the data: {float(run.stdout):.0f} MB (goal: ≤ 100)"
         )
-        print(f"\n{growth()}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, Protocol
 
@@ -48,7 +48,7 @@ def e_step(model: EMModel, x: Array) -> tuple[Array, Array]:
     if any(type(leaf) is Tensor for leaf in tree.leaves(model)):
         log_joint = model.component_log_joint(x)
         log_marginal = np.logsumexp(log_joint, axis=1)
-        _require_possible(log_marginal, 0)
+        _require_possible(log_marginal, range(len(x)))
         return np.exp(log_joint - log_marginal[:, None]), log_marginal
     kernel = _kernel_of(model)
     _check_arguments(model, x, None)
@@ -56,7 +56,7 @@ def e_step(model: EMModel, x: Array) -> tuple[Array, Array]:
     with numpy.errstate(over="ignore", invalid="ignore"):  # what is not finite is found, and named
         for rows in slices(len(x), kernel.chunk):
             r, log_marginal = _bayes(kernel(x[rows])[0], -math.inf)
-            _require_possible(log_marginal, rows.start)
+            _require_possible(log_marginal, range(rows.start, rows.stop))
             tables.append((r.T, log_marginal))
     responsibilities, log_marginals = (numpy.concatenate(parts) for parts in zip(*tables, strict=True))
     precision = numpy.result_type(x.dtype, *(leaf.dtype for leaf in tree.leaves(model)))
@@ -103,6 +103,8 @@ def summing(
     model: Any, x: Data, sample_weight: Array | None, executor: Executor | None
 ) -> Iterator[Callable[[Any], Pass]]:
     """Give a function from a model like `model` to a pass over the data, which are checked and laid out just once."""
+    if sample_weight is not None and not hasattr(sample_weight, "shape"):
+        sample_weight = backend.namespace(x).asarray(sample_weight)
     _check_arguments(model, x, sample_weight)
     kernel = _kernel_of(model)
     with spread(x, sample_weight, executor, least=kernel.chunk, check=kernel.check) as over_shards:
@@ -146,12 +148,16 @@ def _sum_shard(kernel: Kernel, shard: Shard) -> Pass:
 
 
 def _sum_chunk(kernel: Kernel, x: Array, weight: Array | None, start: int) -> Pass:
+    places: Any = range(start, start + len(x))
+    if weight is not None and not bool(weight.all()):  # a point of weight 0 is not there
+        there = weight > 0
+        x, weight, places = x[there], weight[there], numpy.flatnonzero(backend.to_numpy(there)) + start
     log_joint, sums = kernel(x)
     r, log_marginal = _bayes(log_joint, kernel.floor)
     log_likelihood = float(log_marginal.sum() if weight is None else log_marginal @ weight)
     if not math.isfinite(log_likelihood):
         kernel.check(x)
-        _require_possible(log_marginal, start)
+        _require_possible(log_marginal, places)
     if weight is None:
         return Pass(log_likelihood, float(len(x)), sums(r))
     r *= weight
@@ -170,11 +176,11 @@ def _bayes(log_joint: Array, floor: float) -> tuple[Array, Array]:
     return r, top
 
 
-def _require_possible(log_marginal: Array, start: int) -> None:
+def _require_possible(log_marginal: Array, places: Sequence[int]) -> None:
     impossible = backend.to_numpy(numpy.logical_not(numpy.isfinite(stop_gradient(log_marginal))))
     if impossible.any():
         raise ValueError(
-            f"x[{start + int(impossible.argmax())}] has probability 0 under every component: use a pseudocount or "
+            f"x[{places[int(impossible.argmax())]}] has probability 0 under every component: use a pseudocount or "
             "wider covariances, or drop it"
         )
 

@@ -144,7 +144,7 @@ def _mapped(x: Array | None) -> Iterator[Array | None]:
     if x is None or type(x) is numpy.memmap:
         yield x
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         file = Path(folder) / "shards"
         x.tofile(file)
         yield numpy.memmap(file, x.dtype, "r", shape=x.shape)

@@ -31,7 +31,7 @@ class Features(GaussianKernel):
         self.theta = numpy.concatenate([constant[:, None], linear, quadratic], axis=1)
         self.centres = numpy.zeros_like(means) + origin
         self.origin = origin[:, None]
-        self.chunk = points_at_a_time(C + self.theta.shape[1], means, 1024, 8192)
+        self.chunk = points_at_a_time(C + self.theta.shape[1], means, 1024, 2**14)
         # How large the terms of a log density can be, at a datum within three deviations of the mean.
         self.amplification = float((bounds * (m * m + 9.0 * variances)).sum(axis=1).max())
 
