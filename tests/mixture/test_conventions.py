@@ -15,7 +15,7 @@ from minilvm.mixture.conventions import as_table, generator_of
 SEEDS = [0, numpy.int64(0), numpy.random.default_rng(0), numpy.random.SeedSequence(0)]
 
 
-@pytest.mark.parametrize("seed", SEEDS, ids=repr)
+@pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: type(seed).__name__)
 def test_a_seed_may_be_given_in_many_ways(seed):
     assert_array_equal(generator_of(seed, numpy.zeros(1)).random(3), numpy.random.default_rng(0).random(3))
 
