@@ -71,9 +71,11 @@ def moves(model: MixtureOfGaussians, x: Array, weights: Array) -> Iterator[Mixtu
     worst = sorted((k for k in range(C) if misfit[k] > -math.inf), key=lambda k: -misfit[k])
     triples = [(i, j, k) for i, j in pairs for k in [k for k in worst if k not in {i, j}][:2]]
     for i, j, k in triples[:MOST_MOVES]:
+        moved = _moved(q, np.where(np.isnan(x), 0.0, x - model.means[k]), i, j, k)
+        if not bool((moved.sum(axis=0) > 0.0).all()):  # all points of k are one
+            continue
         try:
-            deviations = np.where(np.isnan(x), 0.0, x - model.means[k])
-            yield model.m_step(model.statistics(x, _moved(q, deviations, i, j, k)))
+            yield model.m_step(model.statistics(x, moved))
         except CollapsedComponentError:
             continue
 

@@ -64,6 +64,17 @@ def test_the_first_move_merges_the_two_that_share_and_splits_the_one_that_fits_w
     assert_allclose(first.means[order], [[10, -2], [0, 0], [10, 2]], atol=0.3)
 
 
+def test_of_two_that_could_be_split_the_one_that_fits_worse_is():
+    x, _ = misplaced()
+    rng = numpy.random.default_rng(1)
+    x = numpy.concatenate([x, [0.0, 20.0] + 0.3 * rng.standard_normal((40, 2))])  # and a fourth cluster, well fitted
+    shares = numpy.repeat([[0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], [40, 80, 40], axis=0)
+    model = MixtureOfGaussians.from_responsibilities(x, shares + 1e-3 * rng.random((160, 4)))
+    first = next(moves(model, x, numpy.ones(160)))
+    order = first.means[:, 1].argsort()
+    assert_allclose(first.means[order], [[10, -2], [0, 0], [10, 2], [0, 20]], atol=0.4)
+
+
 def test_moves_are_few_and_as_many_as_the_triples_of_components():
     x, start = misplaced()
     assert len(list(moves(start, x, numpy.ones(120)))) == 3  # three pairs, and for each one to split
@@ -84,6 +95,16 @@ def test_a_weight_is_a_number_of_copies(seed):
         order, theirs = one.means[:, 0].argsort(), two.means[:, 0].argsort()
         assert_allclose(one.means[order], two.means[theirs], rtol=1e-6, atol=1e-9)
         assert_allclose(one.weights[order], two.weights[theirs], rtol=1e-6)
+
+
+def test_what_is_one_point_is_not_split():
+    """Not even where a prior would keep the empty half."""
+    means = numpy.array([[0.0, 0.0], [1.0, 5.0], [4.0, 1.0]])
+    x = numpy.repeat(means, 10, axis=0)
+    prior = ConjugatePrior.fraley_raftery(x, 3)
+    narrow = 1e-4 * numpy.stack([numpy.eye(2)] * 3)
+    model = MixtureOfGaussians(numpy.full(3, 1 / 3), means, narrow, parameter_prior=prior)
+    assert list(moves(model, x, numpy.ones(30))) == []
 
 
 @each_type
