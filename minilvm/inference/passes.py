@@ -165,11 +165,12 @@ def _sum_chunk(kernel: Kernel, x: Array, weight: Array | None, start: int) -> Pa
 
 
 def _bayes(log_joint: Array, floor: float) -> tuple[Array, Array]:
-    """Bayes' rule: from log p(x_n, c), of shape (C, n), to p(c | x_n) and log p(x_n)."""
-    top = log_joint.max(axis=0)
+    """Bayes' rule: log p(x_n, c), of shape (C, n), becomes p(c | x_n), in place; also returns log p(x_n)."""
+    r, top = log_joint, log_joint.max(axis=0)
+    r -= top
     if floor > -math.inf:
-        log_joint = numpy.maximum(log_joint, top + floor)
-    r = numpy.exp(log_joint - top)
+        numpy.maximum(r, numpy.full_like(top, floor), out=r)  # of an array and a number NumPy's loop is slow
+    numpy.exp(r, out=r)
     total = r.sum(axis=0)
     r *= 1.0 / total
     top += numpy.log(total)

@@ -102,7 +102,7 @@ class _Matrices(CovarianceType):
         return np.linalg.cholesky(covariances)
 
     def variances(self, covariances: Array) -> Array:
-        return numpy.diagonal(covariances, axis1=-2, axis2=-1)
+        return covariances.diagonal(0, -2, -1)
 
     def add_to_diagonal(self, covariances: Array, amount: float) -> Array:
         return covariances + amount * namespace(covariances).eye(covariances.shape[-1], dtype=covariances.dtype)

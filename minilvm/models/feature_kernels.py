@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 import functools
-from typing import Any
+from types import ModuleType
 
 import numpy
 
@@ -31,7 +31,7 @@ class Features(GaussianKernel):
         self.theta = numpy.concatenate([constant[:, None], linear, quadratic], axis=1)
         self.centres = numpy.zeros_like(means) + origin
         self.origin = origin[:, None]
-        self.chunk = points_at_a_time(C + self.theta.shape[1], means, 1024, 2**14)
+        self.chunk = points_at_a_time(C + self.theta.shape[1], means, 1024, 2**13)
         # How large the terms of a log density can be, at a datum within three deviations of the mean.
         self.amplification = float((bounds * (m * m + 9.0 * variances)).sum(axis=1).max())
 
@@ -73,9 +73,9 @@ class FullFeatures(Features):
     def _coefficients(self, factors: Array, m: Array) -> tuple[Array, Array, Array, Array]:
         inverse = numpy.linalg.inv(factors)
         Lambda = numpy.swapaxes(inverse, 1, 2) @ inverse
-        upper, scale, _ = _triangle(self.D)
-        quadratic = Lambda.reshape(len(m), -1).take(upper, axis=1) * namespace(m).asarray(scale)
-        bounds = self.D * numpy.diagonal(Lambda, axis1=1, axis2=2)  # since |Λ_ij| ≤ √(Λ_ii Λ_jj)
+        upper, scale, _ = _triangle(self.D, namespace(m))
+        quadratic = Lambda.reshape(len(m), -1).take(upper, axis=1) * scale
+        bounds = self.D * Lambda.diagonal(0, 1, 2)  # since |Λ_ij| ≤ √(Λ_ii Λ_jj)
         return bounds, (factors * factors).sum(axis=2), (Lambda @ m[:, :, None])[:, :, 0], quadratic
 
     def _multiply(self, x: Array, products: Array) -> None:
@@ -85,17 +85,17 @@ class FullFeatures(Features):
             row += self.D - d
 
     def _second(self, moments: Array) -> Array:
-        _, _, square = _triangle(self.D)
+        _, _, square = _triangle(self.D, namespace(moments))
         return moments.take(square, axis=1)
 
 
 @functools.cache
-def _triangle(D: int) -> tuple[Any, Any, Any]:
+def _triangle(D: int, xp: ModuleType) -> tuple[Array, Array, Array]:
     """Where in D² elements the upper triangle is, −½ or −1 for each, and where in the triangle the D × D are."""
     rows, columns = numpy.triu_indices(D)
     square = numpy.empty((D, D), dtype=int)
     square[rows, columns] = square[columns, rows] = numpy.arange(len(rows))
-    return rows * D + columns, numpy.where(rows == columns, -0.5, -1.0), square
+    return xp.asarray(rows * D + columns), xp.asarray(numpy.where(rows == columns, -0.5, -1.0)), xp.asarray(square)
 
 
 class TiedFeatures(Features):

@@ -21,7 +21,7 @@ NO_DENORMALS: Final = -500.0  # for log responsibilities: exp gives denormals be
 
 def points_at_a_time(numbers: int, like: Array, least: int, most: int) -> int:
     """Return how many points to take where so many numbers are made of each: what fits a cache, or fills a GPU."""
-    return max(least, min(2**18 // numbers, most)) if namespace(like) is numpy else max(1, 2**25 // numbers)
+    return max(least, min(2**17 // numbers, most)) if namespace(like) is numpy else max(1, 2**25 // numbers)
 
 
 class Kernel(abc.ABC):
@@ -38,7 +38,7 @@ class Kernel(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, x: Array) -> tuple[Array, Sums]:
-        """Return the table, and the function from responsibilities to sums."""
+        """Return the table, for the caller to overwrite, and the function from responsibilities to sums."""
 
     def statistics(self, sums: Any) -> Any:
         """Return what `m_step` takes."""
@@ -62,7 +62,7 @@ class TableKernel(Kernel):
 
     def __call__(self, x: Array) -> tuple[Array, Sums]:
         """Return `component_log_joint`, and `statistics`."""
-        return self.model.component_log_joint(x).T, lambda r: self.model.statistics(x, r.T)
+        return self.model.component_log_joint(x).copy().T, lambda r: self.model.statistics(x, r.T)
 
     def check(self, x: Array) -> None:
         """Refuse what the model refuses."""

@@ -159,7 +159,7 @@ class MixtureOfGaussians(Mixture):
     def log_parameter_prior(self) -> Array:
         """log p(θ), up to a constant; 0 without a prior."""
         if self.parameter_prior is None:
-            return np.zeros_like(self.weights).sum()
+            return 0.0
         return self.parameter_prior.log_density(self.weights, self.means, self.covariances, self.covariance_type)
 
     def statistics(self, x: Array, responsibilities: Array) -> GaussianStatistics:
@@ -181,12 +181,12 @@ class MixtureOfGaussians(Mixture):
         """
         kind, prior, counts = self._kind, self.parameter_prior, statistics.counts
         mass, weights = kind.mass(counts, statistics.centres.shape[1]), counts
-        alive = counts > NO_POINTS * counts.sum()
         if prior is not None:
             statistics = prior.add_to(statistics)
             mass = mass + prior.mass(self.covariance_type, *statistics.centres.shape)
             weights = weights + (prior.concentration - 1.0)
-            alive = alive | (prior.mean_precision > 0.0)
+        total = weights.sum()
+        alive = statistics.counts > NO_POINTS * total
         with numpy.errstate(divide="ignore", invalid="ignore"):  # nothing is left of a component without points
             means = statistics.means
             covariances = statistics.scatter / mass
@@ -194,7 +194,7 @@ class MixtureOfGaussians(Mixture):
                 covariances = kind.add_to_diagonal(covariances, self.reg_covar)
             fitted = dataclasses.replace(
                 self,
-                weights=(weights / weights.sum()).astype(self.weights.dtype, copy=False),
+                weights=(weights / total).astype(self.weights.dtype, copy=False),
                 means=means.astype(self.means.dtype, copy=False),
                 covariances=covariances.astype(self.covariances.dtype, copy=False),
             )

@@ -34,7 +34,7 @@ class ScreenedFull(WhitenedFull):
     def __init__(self, log_constants: Array, means: Array, factors: Array) -> None:
         super().__init__(log_constants, means, factors)
         self.parameters = log_constants, means, factors
-        self.chunk = 4 * self.chunk
+        self.chunk = 16 * self.chunk
         self.k = next((k for k in (self.D // 4, self.D // 2) if self._tells_apart(k)), 0)
 
     def _tells_apart(self, k: int) -> bool:
