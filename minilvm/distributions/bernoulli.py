@@ -176,24 +176,27 @@ def _residuals(g: Array, x: Array, logits: Array) -> Array:
     """g (x − σ(a)), of the shape that x and the logits broadcast to; g has one number for each row."""
     if not _are_cut(x, logits) or type(g) is not numpy.ndarray:
         return g[..., None] * (x - 0.5 - 0.5 * numpy.tanh(0.5 * logits))
-    x = numpy.broadcast_to(x, logits.shape)
+    signs, half = _signs(x, logits), 0.5 * g
     live = numpy.nonzero(g)
     if 4 * len(live[0]) > 3 * g.size:
-        return _in_pieces(g, x, logits)
+        return _in_pieces(half, signs, logits)
     y = numpy.zeros_like(logits)  # where most rows have no importance weight, and g is 0
-    y[live] = _in_pieces(g[live], x[live], logits[live])
+    y[live] = _in_pieces(half[live], signs[live], logits[live])
     return y
 
 
-def _in_pieces(g: Array, x: Array, logits: Array) -> Array:
+def _signs(x: Array, logits: Array) -> Array:
+    """s = 2x − 1, of the logits' shape, though it is made once for all draws: x − σ(a) = ½ (s − tanh(a/2))."""
+    return numpy.broadcast_to(x + x - 1.0, logits.shape)
+
+
+def _in_pieces(half: Array, signs: Array, logits: Array) -> Array:
     y = numpy.empty_like(logits)
     for rows, _ in _pieces(logits, 0):
         part = y[rows]
         numpy.tanh(numpy.multiply(logits[rows], -0.5, out=part), out=part)
-        part *= 0.5
-        part += x[rows]
-        part -= 0.5
-        part *= g[rows][..., None]
+        part += signs[rows]
+        part *= half[rows][..., None]
     return y
 
 
@@ -217,15 +220,15 @@ def row_log_likelihood(x: Array, logits: Array) -> Array:
     if not _are_cut(x, logits):
         top, tail = _halves(logits)
         return (top + x * logits).sum(axis=-1) - tail.sum(axis=-1)
-    x, y = numpy.broadcast_to(x, logits.shape), numpy.empty_like(logits, shape=logits.shape[:-1])
+    signs, y = _signs(x, logits), numpy.empty_like(logits, shape=logits.shape[:-1])
     ones = numpy.ones_like(logits, shape=logits.shape[-1:])  # a product with ones is the fastest sum
-    for rows, (tail, terms, product) in _pieces(logits, 3):
+    for rows, (tail, twice) in _pieces(logits, 2):
         a = logits[rows]
-        numpy.add(a, numpy.abs(a, out=tail), out=terms)
-        numpy.multiply(terms, -0.5, out=terms)  # −max(a, 0), to which x a is added first: they may cancel, exactly
-        numpy.add(terms, numpy.multiply(x[rows], a, out=product), out=terms)
+        numpy.abs(a, out=tail)
+        numpy.multiply(signs[rows], a, out=twice)
+        numpy.subtract(twice, tail, out=twice)  # 2 (x a − max(a, 0)): what cancels does so exactly
         numpy.log1p(numpy.exp(numpy.negative(tail, out=tail), out=tail), out=tail)
-        y[rows] = numpy.subtract(terms, tail, out=terms) @ ones
+        y[rows] = twice @ (0.5 * ones) - tail @ ones
     return y
 
 

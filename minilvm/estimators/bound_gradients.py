@@ -56,7 +56,7 @@ def sticking_the_landing(model: LogJoint, q: Distribution, x: Array, n_samples: 
     """
     q = _checked("sticking_the_landing", model, q, x, n_samples)
     z = q.rsample((n_samples,), rng=rng)
-    return elbo(_log_w(model, _frozen(q), x, z))
+    return elbo(_log_w(model, _frozen(q).log_prob(z), x, z))
 
 
 def dreg(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, rng: Any) -> Array:
@@ -74,9 +74,10 @@ def dreg(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, rng: Any
     q = _checked("dreg", model, q, x, n_samples)
     z = q.rsample((n_samples,), rng=rng)
     frozen, fixed = _frozen(q), stop_gradient(z)
-    share = normalised_weights(stop_gradient(_log_w(_frozen(model), frozen, x, fixed)))
+    share = normalised_weights(stop_gradient(_log_w(_frozen(model), frozen.log_prob(fixed), x, fixed)))
     once_more = share.reshape(*share.shape, *(1 for _ in q.event_shape))  # w̃, which the bound multiplies by another
-    return iwae(_log_w(model, frozen, x, fixed + once_more * differential(z)))
+    z = fixed + once_more * differential(z)
+    return iwae(_log_w(model, frozen.log_prob(z), x, z))
 
 
 def vimco(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, bound: Bound = iwae, rng: Any) -> Array:
@@ -103,7 +104,7 @@ def vimco(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, bound: 
         raise ValueError(f"n_samples is {n_samples}; expected at least 2: what a draw adds is seen against the others")
     z = q.sample((n_samples,), rng=rng)
     log_q = q.log_prob(z)
-    log_w = _log_w(model, q, x, z)
+    log_w = _log_w(model, log_q, x, z)
     value = bound(log_w)
     signal = finite(stop_gradient(value)) - finite(_without_each(bound, stop_gradient(log_w)))
     return value + (signal * differential(log_q)).sum(axis=0)
@@ -119,9 +120,10 @@ def reweighted_wake_sleep(model: LogJoint, q: Distribution, x: Array, n_samples:
     """
     q = _checked("reweighted_wake_sleep", model, q, x, n_samples)
     z = q.sample((n_samples,), rng=rng)
-    log_w = _log_w(model, _frozen(q), x, z)
+    log_q = q.log_prob(z)
+    log_w = _log_w(model, stop_gradient(log_q), x, z)
     share = normalised_weights(stop_gradient(log_w))
-    return iwae(log_w) + (share * differential(q.log_prob(z))).sum(axis=0)
+    return iwae(log_w) + (share * differential(log_q)).sum(axis=0)
 
 
 def _checked(estimator: str, model: LogJoint, q: Distribution, x: Array, n_samples: int) -> Distribution:
@@ -138,14 +140,14 @@ def _frozen(parameters: Any) -> Any:
     return tree.map(stop_gradient, parameters)
 
 
-def _log_w(model: LogJoint, q: Any, x: Array, z: Array) -> Array:
+def _log_w(model: LogJoint, log_q: Array, x: Array, z: Array) -> Array:
     """Return log p(x, z) − log q(z) for given draws, shape (K, N)."""
     log_joint = model.log_joint(x, z)
     if log_joint.shape != (len(z), len(x)):
         raise ValueError(f"log_joint(x, z) has shape {log_joint.shape}; expected (K, N) = {(len(z), len(x))}")
     if type(z) is Tensor and type(log_joint) is not Tensor:
         raise TypeError("log p(x, z) is not differentiable in z, and this gradient is all in z; use vimco")
-    return check_weights(log_joint - q.log_prob(z))
+    return check_weights(log_joint - log_q)
 
 
 def _without_each(bound: Bound, log_w: Array) -> Array:
