@@ -1,7 +1,7 @@
 """Every way to estimate log p(x), to bound it, and to differentiate a bound: a few lines each over `log_w`."""
 
 from minilvm.estimators.annealing import Sandwich, annealed_log_weights, bidirectional_monte_carlo
-from minilvm.estimators.bound_gradients import dreg, reweighted_wake_sleep, sticking_the_landing, vimco
+from minilvm.estimators.bound_gradients import dreg, reweighted_wake_sleep, sleep_phase, sticking_the_landing, vimco
 from minilvm.estimators.bounds import (
     cubo,
     elbo,
@@ -60,6 +60,7 @@ __all__ = [
     "pareto_k",
     "renyi",
     "reweighted_wake_sleep",
+    "sleep_phase",
     "sticking_the_landing",
     "tvo",
     "tvo_upper",

@@ -2,9 +2,9 @@
 
 A bound on log p(x) is a function B of K log weights, and z_k ~ q(z; φ). With draws that are differentiable, autograd
 takes the slope of `iwae(log_weights(...))` by itself; two of these make that slope quieter. Where draws are not
-differentiable it would leave out a term, and be wrong; one of these puts it back, for any bound. The last climbs
-another objective in φ. Each is `f(model, q, x, n_samples, rng=)`, so `functools.partial(f, n_samples=5)` is an
-objective of `fit_svi`:
+differentiable it would leave out a term, and be wrong; one of these puts it back, for any bound. The fourth climbs
+another objective in φ, and beside it stands the one that needs no data. Each of the four is
+`f(model, q, x, n_samples, rng=)`, so `functools.partial(f, n_samples=5)` is an objective of `fit_svi`:
 
 >>> import functools, numpy
 >>> from minilvm.inference import Adam, fit_svi
@@ -116,7 +116,7 @@ def reweighted_wake_sleep(model: LogJoint, q: Distribution, x: Array, n_samples:
     That estimates −∇_φ KL(p(z | x) ‖ q) = E_{p(z|x)}[∇ log q(z)]: the divergence of N18, which q cannot make small by
     leaving out a mode; consistent as K grows, biased at any K, of mean 0 at K = 1. No score function and no path: q may
     be anything that has a density. Lower bound; gradient unbiased in θ and biased in φ. (Bornschein and Bengio,
-    arXiv:1406.2751; the wake phases for θ and q. The sleep phase fits q to draws (x, z) of the model, and needs no x.)
+    arXiv:1406.2751, the wake phases of θ and q; `sleep_phase` is the other.)
     """
     q = _checked("reweighted_wake_sleep", model, q, x, n_samples)
     z = q.sample((n_samples,), rng=rng)
@@ -124,6 +124,43 @@ def reweighted_wake_sleep(model: LogJoint, q: Distribution, x: Array, n_samples:
     log_w = _log_w(model, stop_gradient(log_q), x, z)
     share = normalised_weights(stop_gradient(log_w))
     return iwae(log_w) + (share * differential(log_q)).sum(axis=0)
+
+
+def sleep_phase(model: Any, guide: Callable[[Array], Distribution], n_samples: int, *, rng: Any) -> Array:
+    """Return log q(z_k | x_k), shape (K,), for dreams (x_k, z_k) ~ p(x, z): unbiased for E_p(x, z)[log q(z | x)].
+
+    Its slope in φ is that of −E_p(x)[KL(p(z | x) ‖ q)], the gap of N18 averaged over what the model makes of x: no
+    weights and no data, and so no bias at any K, but q is fitted where the model dreams and not where the data are. No
+    bound on any log p(x), and no slope in θ. Gradient unbiased. (Hinton, Dayan, Frey and Neal, *Science* 268, 1995.)
+
+    Parameters
+    ----------
+    model
+        Has `sample(n_samples, rng=)`, which gives x (K, D) and z (K, …).
+    guide
+        From x to q(z | x), one law for each.
+
+    Raises
+    ------
+    TypeError
+        The support of q moves with φ: log q has a slope then that says nothing of where it is 0.
+
+    Examples
+    --------
+    >>> from minilvm.autograd import grad
+    >>> from minilvm.models import AmortizedGuide, SigmoidBeliefNetwork, factorised_bernoulli
+    >>> from minilvm.nn import MLP
+    >>> model = SigmoidBeliefNetwork.random(n_latents=4, n_features=6, rng=0)
+    >>> guide = AmortizedGuide(MLP.create([6, 4], rng=1), factorised_bernoulli)
+    >>> slope = grad(lambda guide: sleep_phase(model, guide, 100, rng=2).mean())(guide)
+    >>> slope.network.layers[0].weight.shape
+    (6, 4)
+    """
+    check_n_samples(n_samples)
+    x, z = (stop_gradient(draws) for draws in model.sample(n_samples, rng=rng))
+    q = per_datum(guide(x), x)
+    check("sleep_phase", q)
+    return q.log_prob(z)
 
 
 def _checked(estimator: str, model: LogJoint, q: Distribution, x: Array, n_samples: int) -> Distribution:

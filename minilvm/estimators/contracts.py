@@ -106,7 +106,7 @@ MEASURES: Final = Need(
     lambda q: isinstance(base(q), Normal | Bernoulli | Poisson | Exponential | Gamma),
 )
 
-_E, _L = "E_q[r(z)]", "log p(x)"
+_E, _L, _D = "E_q[r(z)]", "log p(x)", "E_p(x, z)[log q(z | x)]"
 
 CONTRACTS: Final = {
     "exact": Contract(_E, "unbiased", "unbiased", (LISTED,), evaluations="all values of z"),
@@ -132,6 +132,7 @@ CONTRACTS: Final = {
     ),
     "vimco": Contract(_L, "lower", "unbiased", (STILL,), source="arXiv:1602.06725, eq. 10"),
     "reweighted_wake_sleep": Contract(_L, "lower", "biased", (STILL,), source="arXiv:1406.2751"),
+    "sleep_phase": Contract(_D, "unbiased", "unbiased", (STILL,), evaluations="0", source="Hinton et al. (1995)"),
 }
 
 

@@ -194,8 +194,8 @@ def as_table(X: Any, law: str, *, missing: bool = False) -> Array:
     if isinstance(X, numpy.ma.MaskedArray):
         X = numpy.ma.filled(X.astype(float), numpy.nan)  # what is masked is missing
     table = X if backend.namespace(X) is not numpy else numpy.asarray(X)
-    if table.dtype == object and hasattr(X, "to_numpy"):
-        table = X.to_numpy(dtype=float, na_value=numpy.nan)  # a data frame, where what is missing is pandas.NA
+    if table.dtype == object and hasattr(getattr(X, "dtypes", None), "items"):
+        table = _of_frame(X)
     if table.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: X has dtype {table.dtype}")
     if table.dtype.kind in "USMm":
@@ -214,6 +214,13 @@ def as_table(X: Any, law: str, *, missing: bool = False) -> Array:
             )
     _check_finite(table, law, missing=missing)
     return table
+
+
+def _of_frame(X: Any) -> Array:
+    """The numbers of a data frame of pandas whose columns are of several kinds, NaN where they are `pandas.NA`."""
+    if times := [name for name, dtype in X.dtypes.items() if getattr(dtype, "kind", "") in {"m", "M"}]:
+        raise ValueError(f"X has times in column {times[0]!r}; expected numbers")
+    return X.to_numpy(dtype=float, na_value=numpy.nan)
 
 
 def _check_finite(table: Array, law: str, *, missing: bool) -> None:

@@ -1,6 +1,7 @@
 """Gradients of bounds by their exact expectation: over all tuples of discrete draws, by quadrature of normal ones."""
 
 import functools
+import itertools
 
 import numpy
 import pytest
@@ -33,6 +34,7 @@ from minilvm.estimators import (
     log_weights,
     renyi,
     reweighted_wake_sleep,
+    sleep_phase,
     sticking_the_landing,
     tvo,
     vimco,
@@ -375,6 +377,44 @@ def test_reweighted_wake_sleep_rests_at_the_posterior_on_average(xp):
         )
     )(log_joint)
     assert_allclose(found, xp.zeros(3), atol=1e-12)
+
+
+def dreamer(xp):
+    """A network, a guide, and all that the network can dream: states (x, z) and their probabilities."""
+    model = SigmoidBeliefNetwork.random(2, 3, rng=backend.default_rng(0, like=xp.ones(1)))
+    encoder = AmortizedGuide(MLP.create([3, 2], rng=backend.default_rng(1, like=xp.ones(1))), factorised_bernoulli)
+    x, z = (xp.asarray(list(itertools.product([0.0, 1.0], repeat=n))) for n in (3, 2))
+    return model, encoder, np.repeat(x, 4, axis=0), np.concatenate([z] * 8)
+
+
+def test_sleep_climbs_minus_the_divergence_of_n18_over_what_the_model_makes(xp):
+    model, encoder, x, z = dreamer(xp)
+    p = np.exp(model.log_joint(x, z[None])[0])
+
+    class AllDreams:
+        def sample(self, n_samples, *, rng):
+            return x, z
+
+    def divergence(encoder):
+        log_posterior = model.log_joint(x, z[None])[0] - model.log_marginal(x)
+        return (p * (log_posterior - encoder(x).log_prob(z))).sum()
+
+    found = grad(lambda encoder: (p * sleep_phase(AllDreams(), encoder, 32, rng=0)).sum())(encoder)
+    for ours, exact in zip(tree.leaves(found), tree.leaves(grad(divergence)(encoder)), strict=True):
+        assert float(abs(exact).max()) > 0.01
+        assert_allclose(ours, -exact, rtol=1e-12, atol=1e-15)
+
+
+def test_dreams_are_the_models_and_constants(xp):
+    model, encoder, _, _ = dreamer(xp)
+    x, z = model.sample(5, rng=3)
+    assert_array_equal(sleep_phase(model, encoder, 5, rng=3), encoder(x).log_prob(z))
+    slope = grad(lambda model: sleep_phase(model, encoder, 5, rng=3).sum())(model)
+    assert all(bool((leaf == 0).all()) for leaf in tree.leaves(slope))
+    with pytest.raises(TypeError, match="sleep_phase needs a q whose support does not move"):
+        grad(lambda a: sleep_phase(model, lambda x: Independent(Uniform(a - x[:, :2], 2.0), 1), 5, rng=3).sum())(1.0)
+    with pytest.raises(ValueError, match="n_samples is 0"):
+        sleep_phase(model, encoder, 0, rng=3)
 
 
 # What all of them have in common --------------------------------------------------------------------------------------

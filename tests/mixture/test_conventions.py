@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy
+import pandas
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -82,27 +83,43 @@ def test_what_is_masked_is_missing():
     assert_array_equal(one.means_, two.means_)
 
 
-class FrameOfNullableNumbers:
-    """What pandas makes of columns with `pandas.NA`, which no float is made of."""
-
-    columns = ("minutes", "waiting")
-
-    def __init__(self, numbers):
-        self.numbers = numbers
-
-    def __array__(self, dtype=None, copy=None):
-        return numpy.array([[object() for _ in row] for row in self.numbers])
-
-    def to_numpy(self, dtype, na_value):
-        return numpy.where(numpy.isnan(self.numbers), na_value, self.numbers).astype(dtype)
-
-
 def test_what_is_not_available_in_a_frame_is_missing():
     x = load_old_faithful()
-    x = numpy.where(x > 90.0, numpy.nan, x)
-    found = GaussianMixture(2, missing="marginalize", random_state=0).fit(FrameOfNullableNumbers(x))
-    assert_array_equal(found.means_, GaussianMixture(2, missing="marginalize", random_state=0).fit(x).means_)
+    frame = pandas.DataFrame(x, columns=["minutes", "waiting"]).astype("Float64")
+    frame = frame.mask(frame > 90.0)  # with pandas.NA, which no float is made of
+    found = GaussianMixture(2, missing="marginalize", random_state=0).fit(frame)
+    holes = numpy.where(x > 90.0, numpy.nan, x)
+    assert_array_equal(found.means_, GaussianMixture(2, missing="marginalize", random_state=0).fit(holes).means_)
     assert found.feature_names_in_.tolist() == ["minutes", "waiting"]
+    with pytest.raises(ValueError, match="contains NaN"):
+        GaussianMixture(2).fit(frame)
+
+
+@pytest.mark.parametrize("dtypes", [["float32", "float32"], ["float64", "int64"], ["Float64", "Int64"]])
+def test_a_frame_is_its_numbers(dtypes):
+    x = load_old_faithful().round()
+    frame = pandas.DataFrame({f"column {d}": pandas.array(x[:, d], dtype=dtypes[d]) for d in range(2)})
+    weight = pandas.Series(1.0 + numpy.arange(len(x)) % 2)
+    expected = GaussianMixture(2, random_state=0).fit(x.astype(dtypes[0].lower()), sample_weight=weight.to_numpy())
+    found = GaussianMixture(2, random_state=0).fit(frame, sample_weight=weight)
+    assert_array_equal(found.means_, expected.means_)
+    assert_array_equal(found.predict(frame), expected.predict(x))
+    assert found.means_.dtype == expected.means_.dtype
+
+
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [
+        ("a", "could not convert string to float"),
+        (pandas.Timestamp("2026-01-01"), "X has times in column 'third'; expected numbers"),
+        (pandas.Timedelta("1h"), "X has times in column 'third'"),
+        (1j, "Complex data not supported"),
+    ],
+)
+def test_a_frame_with_a_column_of_no_numbers_is_refused(column, what):
+    frame = pandas.DataFrame(load_old_faithful(), columns=["minutes", "waiting"]).assign(third=column)
+    with pytest.raises(ValueError, match=what):
+        GaussianMixture(2).fit(frame)
 
 
 @pytest.mark.parametrize("bad", [numpy.inf, -numpy.inf])

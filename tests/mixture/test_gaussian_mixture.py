@@ -9,6 +9,7 @@ import re
 import warnings
 
 import numpy
+import pandas
 import pytest
 import scipy.stats
 from hypothesis import given
@@ -467,32 +468,22 @@ def test_more_features_than_it_was_fitted_to():
         GaussianMixture(2, random_state=0).fit(load_old_faithful()).predict(numpy.zeros((2, 3)))
 
 
-class Frame:
-    """What a data frame is to us: an array with names for its columns."""
-
-    def __init__(self, array, columns):
-        self.array, self.columns = array, columns
-
-    def __array__(self, dtype=None, copy=None):
-        return numpy.asarray(self.array, dtype=dtype)
-
-
 def test_columns_keep_their_names_and_their_order():
     x = load_old_faithful()
-    mixture = GaussianMixture(2, random_state=0).fit(Frame(x, ["minutes", "waiting"]))
+    mixture = GaussianMixture(2, random_state=0).fit(pandas.DataFrame(x, columns=["minutes", "waiting"]))
     assert mixture.feature_names_in_.tolist() == ["minutes", "waiting"]
     with pytest.raises(ValueError, match=r"feature names should match.*\n.*same order"):
-        mixture.predict(Frame(x, ["waiting", "minutes"]))
+        mixture.predict(pandas.DataFrame(x, columns=["waiting", "minutes"]))
     with pytest.raises(ValueError, match="unseen at fit time:\n- depth"):
-        mixture.predict(Frame(x, ["minutes", "depth"]))
+        mixture.predict(pandas.DataFrame(x, columns=["minutes", "depth"]))
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
         mixture.predict(x)
     with pytest.raises(TypeError, match="string names"):
-        mixture.fit(Frame(x, ["minutes", 1]))
+        mixture.fit(pandas.DataFrame(x, columns=["minutes", 1]))
     mixture.fit(x)
     assert not hasattr(mixture, "feature_names_in_")
     with pytest.warns(UserWarning, match="was fitted without feature names"):
-        mixture.predict(Frame(x, ["minutes", "waiting"]))
+        mixture.predict(pandas.DataFrame(x, columns=["minutes", "waiting"]))
 
 
 @each_type
