@@ -42,7 +42,7 @@ def iterations(
 ) -> Contest:
     """The same steps from the same start; all must reach the same log-likelihood."""
     x, start = problem(*size, covariance_type, separation)
-    n = 100 if len(x) < 10_000 else 10
+    n = 100 if len(x) < 10_000 else 10 if len(x) < 1_000_000 else 3
     reached = {"minilvm": fit_em(start, x, max_iter=n, tol=-1.0).lower_bounds[-1]}
     peers: dict[str, Work | None] = {"sklearn": None}
     if SKLEARN:

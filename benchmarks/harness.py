@@ -59,12 +59,15 @@ def installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def measure(contest: Contest, rounds: int) -> list[Row]:
-    """Time the contenders in turn, `rounds` times, and compare medians."""
+def measure(contest: Contest, rounds: int, patience: float = 120.0) -> list[Row]:
+    """Time the contenders in turn, `rounds` times, and compare medians; after `patience` seconds 7 are enough."""
     contenders = {"minilvm": contest.subject} | {name: work for name, work in contest.peers.items() if work is not None}
     repeats = {name: _repeats(work) for name, work in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
+    begun = time.perf_counter()
+    for done in range(rounds):
+        if done >= 7 and time.perf_counter() - begun > patience:
+            break
         for name, work in contenders.items():
             gc.collect()
             time.sleep(0.05)  # the last contender's threads spin on for a while, waiting for work: let them lie down

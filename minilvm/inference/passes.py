@@ -14,7 +14,7 @@ import numpy
 import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.backend import Array
-from minilvm.inference.shards import Data, Shard, slices
+from minilvm.inference.shards import Data, Shard, check_weight, slices
 from minilvm.inference.workers import spread
 from minilvm.models.base import check_data
 from minilvm.models.kernels import Kernel, TableKernel
@@ -114,10 +114,11 @@ def summing(
             return summed._replace(statistics=kernel.statistics(summed.statistics))
 
         def sum_over(model: Any) -> Pass:
-            kernel = _kernel_of(model)
-            found = total(kernel)
-            again = kernel.again(found.statistics)
-            return found if again is None else total(again)
+            kernel: Kernel | None = _kernel_of(model)
+            while kernel is not None:
+                found = total(kernel)
+                kernel = kernel.again(found.statistics)
+            return found
 
         yield sum_over
 
@@ -168,7 +169,7 @@ def _bayes(log_joint: Array, floor: float) -> tuple[Array, Array]:
     """Bayes' rule: log p(x_n, c), of shape (C, n), becomes p(c | x_n), in place; also returns log p(x_n)."""
     r, top = log_joint, log_joint.max(axis=0)
     r -= top
-    if floor > -math.inf:
+    if r.size > 0 and bool(r.min() < floor):
         numpy.maximum(r, numpy.full_like(top, floor), out=r)  # of an array and a number NumPy's loop is slow
     numpy.exp(r, out=r)
     total = r.sum(axis=0)
@@ -194,9 +195,6 @@ def _check_arguments(model: Any, x: Data, sample_weight: Array | None) -> None:
         return
     if not hasattr(x, "shape"):
         raise TypeError("x comes in chunks; give their weights with them, as pairs (chunk, weights)")
-    if sample_weight.shape != (len(x),):
-        raise ValueError(f"sample_weight has shape {sample_weight.shape}; expected ({len(x)},) to match x")
-    if not bool((numpy.isfinite(sample_weight) & (sample_weight >= 0)).all()):
-        raise ValueError("sample_weight must be finite and at least 0")
+    check_weight(sample_weight, x)
     if not bool((sample_weight > 0).any()):
         raise ValueError("sample_weight is 0 for every point; expected some data")

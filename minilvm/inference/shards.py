@@ -1,4 +1,4 @@
-"""Data in shards: parts whose bounds depend on the data alone, and not on who sums them."""
+"""Data in shards: parts whose bounds depend on the data and the model, and not on who sums them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy
 
-from minilvm.backend import Array
+from minilvm.backend import Array, namespace
 
 Data: TypeAlias = Any  # an array (N, D), or an iterable of chunks (n, D), or of pairs (chunk, weights)
 Address: TypeAlias = tuple[str, numpy.dtype[Any], int, tuple[int, ...]]  # in a file: its name, dtype, offset, shape
@@ -70,16 +70,31 @@ def stream(x: Iterable[Any], check: Callable[[Array], None]) -> Iterator[Shard]:
     ------
     TypeError
         They could be read only once.
+    ValueError
+        A chunk is not what `check` lets pass, or its weights are not one number for each point, at least 0.
     """
     if iter(x) is x:
         raise TypeError(
             f"x is a {type(x).__name__}, which can be read once; EM reads the data at each step: give a list of "
             "chunks, or an object whose __iter__ begins again"
         )
+    start = 0
     for chunk in x:
         points, weight = chunk if isinstance(chunk, tuple) else (chunk, None)
         check(points)
-        yield Shard(points, weight, 0)
+        if weight is not None:
+            weight = namespace(points).asarray(weight)
+            check_weight(weight, points)
+        yield Shard(points, weight, start)
+        start += len(points)
+
+
+def check_weight(weight: Array, x: Array) -> None:
+    """Refuse weights that are not one number for each point, finite and at least 0."""
+    if weight.shape != (len(x),):
+        raise ValueError(f"sample_weight has shape {weight.shape}; expected ({len(x)},) to match x")
+    if not bool((numpy.isfinite(weight) & (weight >= 0)).all()):
+        raise ValueError("sample_weight must be finite and at least 0")
 
 
 def slices(n: int, size: int) -> Iterator[slice]:

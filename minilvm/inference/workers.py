@@ -65,9 +65,9 @@ def spread(
         if isinstance(executor, ProcessPoolExecutor):
             x, weight = (stack.enter_context(_mapped(array)) for array in (x, weight))
         found = shards(x, weight, least)
-        if backend.namespace(x) is numpy and len(found) > 1:
+        if backend.namespace(x) is numpy:
             stack.enter_context(one_blas_thread())
-            if executor is None and n_cores() > 1:
+            if executor is None and len(found) > 1 and n_cores() > 1:
                 executor = stack.enter_context(ThreadPoolExecutor(n_cores()))
         if executor is None:
             yield lambda f: map(f, found)

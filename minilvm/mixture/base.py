@@ -139,7 +139,10 @@ class MixtureEstimator(Estimator, abc.ABC):
         return float(log_p.mean() if weights is None else weights @ log_p / weights.sum())
 
     def sample(self, n_samples: int = 1) -> tuple[Array, Array]:
-        """Return draws from the mixture, shape (n_samples, D), and the components that they come from, in order."""
+        """Return draws from the mixture, shape (n_samples, D), and the components that they come from, in order.
+
+        Where parameters have laws, it is the mixture at their expectations, as scikit-learn's is.
+        """
         self._check_fitted()
         if n_samples < 1:
             raise ValueError(f"Invalid value for 'n_samples': {n_samples}. Sampling requires at least one sample.")

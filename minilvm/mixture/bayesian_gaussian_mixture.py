@@ -32,8 +32,8 @@ class BayesianGaussianMixture(MixtureEstimator):
     not need end with the weight that the prior gives them, so `n_components` is only the most there can be.
 
     scikit-learn's estimator of that name, with its arguments, defaults and attributes. Three things are exact here:
-    with tied covariances ν = ν₀ + N (there ν₀ + N / C); variances have gamma laws of their own; and `score_samples` is
-    the logarithm of the predictive density, a mixture of Student laws.
+    with tied covariances ν = ν₀ + N (there ν₀ + N / C); precisions of single features have gamma laws of their own; and
+    `score_samples` is the logarithm of the predictive density, a mixture of Student laws.
 
     Parameters
     ----------

@@ -161,12 +161,13 @@ class GaussianMixture(MixtureEstimator):
         weights = self._sample_weight(sample_weight, x)
         if first:
             self._check_size(x, weights)
-        if first or not hasattr(self, "parameter_prior_"):
+        unseen = not hasattr(self, "parameter_prior_")  # there is no fit to go on from, though there may be parameters
+        if first or unseen:
             self._prepare(x, weights)
         model = self._start(x, weights, generator_of(self.random_state, like=x)) if first else self._last()
         model = replace(model, **self._objective())
         _, batch = em_pass(model, x, sample_weight=weights)
-        size, seen = total_weight(x, weights), 0.0 if first else self.n_samples_seen_
+        size, seen = total_weight(x, weights), 0.0 if first or unseen else self.n_samples_seen_
         statistics = (1.0 / size) * batch
         if not first:
             past, rho = getattr(self, "_statistics", None) or _statistics_of(model), (2.0 + seen / size) ** -0.6
@@ -189,7 +190,8 @@ class GaussianMixture(MixtureEstimator):
         """Return the integrated completed likelihood, BIC + 2 Σ_n H(z | x_n): lower is better.
 
         BIC counts the components that a density needs; this counts clusters, for it charges for points that could
-        belong to several. (Biernacki, Celeux and Govaert, 2000.)
+        belong to several. (Biernacki, Celeux and Govaert, 2000; with the entropy of the responsibilities, as McLachlan
+        and Peel, *Finite Mixture Models*, 2000, §6.10.3, have it.)
         """
         entropy = self._by_chunks(X, lambda log_joint: _entropy(np.softmax(log_joint, axis=0)))
         weights = self._sample_weight(sample_weight, entropy)

@@ -95,8 +95,11 @@ class CollapsedComponentError(ValueError):
         return str(self.args[0])
 
 
-def check_data(x: Array, n_features: int | None = None) -> None:
-    """Refuse data that are not a finite real table of shape (N, D), saying what was given and what was expected."""
+def check_data(x: Array, n_features: int | None = None, *, missing: bool = False) -> None:
+    """Refuse data that are not a finite real table of shape (N, D), saying what was given and what was expected.
+
+    With `missing`, NaN stands for a number that nobody saw, and passes.
+    """
     shape, dtype = getattr(x, "shape", None), getattr(x, "dtype", None)
     if shape is None or dtype is None:
         raise TypeError(f"x is {type(x).__name__}; expected an array of shape (N, D): numpy.asarray(x)")
@@ -108,7 +111,8 @@ def check_data(x: Array, n_features: int | None = None) -> None:
         raise ValueError(f"x has shape {shape}; expected (N, {n_features}) to match the model")
     first, n_bad = (0, 0), 0
     for start in range(0, len(x), 2**16):  # the data may be larger than memory
-        bad = backend.to_numpy(~np.isfinite(x[start : start + 2**16]))
+        part = x[start : start + 2**16]
+        bad = backend.to_numpy(np.isinf(part) if missing else ~np.isfinite(part))
         if bad.any():
             n, d = (int(i[0]) for i in bad.nonzero())
             first = first if n_bad else (start + n, d)

@@ -7,7 +7,6 @@
 | diag      | diag(σ²_c) | (C, D)     | d²_c                            | N_c           |
 | spherical | σ²_c I     | (C,)       | ‖d_c‖²                          | D N_c         |
 
-Nothing else in a mixture of Gaussians depends on the type.
 (Celeux and Govaert, "Gaussian parsimonious clustering models", *Pattern Recognition* 28 (1995).)
 """
 

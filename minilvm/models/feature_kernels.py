@@ -4,7 +4,7 @@
 
 So a chunk's table is one product Θ φ(x), and its moments are another, of the responsibilities with φ(x): as fast as it
 can be. But φ(x) holds squares of x, about one origin for all components. Of a cluster that is as narrow as 10⁻ᵏ of its
-distance from there, 2k digits cancel: `amplification` says how many.
+distance from there, 2k digits cancel: `amplification` is 10²ᵏ, about.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Features(GaussianKernel):
         self.centres = numpy.zeros_like(means) + origin
         self.origin = origin[:, None]
         self.chunk = points_at_a_time(C + self.theta.shape[1], means, 1024, 2**13)
-        # How large the terms of a log density can be, at a datum within three deviations of the mean.
+        # About how large the terms of a log density are, at a datum three deviations from the mean.
         self.amplification = float((bounds * (m * m + 9.0 * variances)).sum(axis=1).max())
 
     @abc.abstractmethod

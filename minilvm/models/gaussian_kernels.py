@@ -12,7 +12,9 @@ from minilvm.models import feature_kernels, whitened_kernels
 from minilvm.models.kernels import MOST_AMPLIFICATION, GaussianKernel
 from minilvm.models.screened_kernel import ScreenedFull
 
-MOST_FEATURES: Final = 24  # D: for matrices above it φ(x) is larger than all that whitening makes
+MANY_FEATURES: Final = (
+    24  # D: φ(x) grows as D² / 2, and what whitening makes as C D; for matrices it is slower from here
+)
 
 _FEATURES: Final[dict[str, Callable[..., feature_kernels.Features]]] = {
     "full": feature_kernels.FullFeatures,
@@ -54,10 +56,10 @@ def gaussian_kernel(
     log_constants, means, factors, weights = (
         a.astype(float, copy=False) for a in (log_constants, means, factors, weights)
     )
-    if means.shape[1] < MOST_FEATURES or covariance_type != "full":
+    if means.shape[1] < MANY_FEATURES or covariance_type != "full":
         kernel = _FEATURES[covariance_type](log_constants, means, factors, weights @ means)
         if kernel.amplification < MOST_AMPLIFICATION:
             return kernel
-    if means.shape[1] >= MOST_FEATURES and covariance_type == "full" and namespace(means) is numpy:
+    if means.shape[1] >= MANY_FEATURES and covariance_type == "full" and namespace(means) is numpy:
         return ScreenedFull(log_constants, means, factors)
     return _WHITENED[covariance_type](log_constants, means, factors)

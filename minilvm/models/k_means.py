@@ -30,9 +30,10 @@ def squared_distances(x: Array, centres: Array) -> Array:
 def k_means_plus_plus(x: Array, n_clusters: int, *, rng: Any, sample_weight: Array | None = None) -> Array:
     """Return the indices of `n_clusters` points of `x` (N, D) that lie far apart, no index twice: greedy k-means++.
 
-    Each is the best of 2 + ⌊log C⌋ candidates, drawn with probability proportional to their weight times their squared
-    distance from the nearest point chosen before; the best is the one that leaves the least inertia. (Arthur and
-    Vassilvitskii, 2007: the expected inertia of the plain form is within 8 (log C + 2) of the least.)
+    The first is drawn by weight. Each other is the best of 2 + ⌊log C⌋ candidates, drawn with probability proportional
+    to their weight times their squared distance from the nearest point chosen before; the best is the one that leaves
+    the least inertia. (Arthur and Vassilvitskii, 2007: the expected inertia of the plain form is at most 8 (log C + 2)
+    times the least.)
     """
     generator = backend.default_rng(rng, like=x)
     x = x - x.mean(axis=0)
@@ -43,7 +44,9 @@ def k_means_plus_plus(x: Array, n_clusters: int, *, rng: Any, sample_weight: Arr
     nearest[chosen] = 0.0
     while len(chosen) < n_clusters:
         chances = weights * nearest
-        if not float(chances.sum()) > 0:  # copies of chosen points are left, of which one is as good as another
+        if (
+            not float(chances.sum()) > 0
+        ):  # copies of chosen points are left, or points of weight 0: one is as good as another
             chances = np.ones_like(nearest)
             chances[chosen] = 0.0
         candidates = drawn(chances, generator.random(n_candidates))

@@ -81,9 +81,10 @@ class GaussianKernel(Kernel):
         check_data(x, self.D)
 
     def again(self, statistics: GaussianStatistics) -> Kernel | None:
-        """Return a kernel of moments about the new means, if a variance is small beside the squared distance to them.
+        """Return a kernel of moments about the new means, if a variance is small beside the square that it is part of.
 
-        That is a component which has become far narrower than it was, or has moved by far more than its new width.
+        That is a component which has become far narrower than it was, or whose centre for the moments (the origin of
+        features, or its old mean) is many times its new width away.
         """
         variances = COVARIANCE_TYPES[self.covariance_type].variances
         lost = variances(statistics.second) > MOST_AMPLIFICATION * variances(statistics.scatter)

@@ -36,8 +36,7 @@ class MarginalizedMixtureOfGaussians(MixtureOfGaussians):
 
     def check_data(self, x: Array) -> None:
         """Refuse data that are no (N, D) table of finite numbers and NaN to match the means."""
-        known = np.where(np.isnan(x), 0.0, x) if getattr(getattr(x, "dtype", None), "kind", None) == "f" else x
-        check_data(known, self.means.shape[1])
+        check_data(x, self.means.shape[1], missing=True)
 
     def component_log_joint(self, x: Array) -> Array:
         """log π_c + log N(x_o; μ_o, Σ_oo), of shape (N, C)."""

@@ -17,7 +17,7 @@ from minilvm.distributions import Distribution
 from minilvm.distributions.normal import HALF_LOG_TWO_PI
 from minilvm.models.base import CollapsedComponentError, Mixture, check_data, check_n_components
 from minilvm.models.conjugate_prior import ConjugatePrior
-from minilvm.models.covariances import COVARIANCE_TYPES, CovarianceType
+from minilvm.models.covariances import COVARIANCE_TYPES, CovarianceType, covariance_type_of
 from minilvm.models.gaussian_kernels import gaussian_kernel
 from minilvm.models.gaussian_statistics import GaussianStatistics
 from minilvm.models.kernels import Kernel
@@ -40,7 +40,8 @@ class MixtureOfGaussians(Mixture):
     covariance_type
         "full"; "tied", one matrix (D, D) for all components; "diag", variances (C, D); "spherical", variances (C,).
     reg_covar
-        Added to the diagonals after each M-step, as scikit-learn does. EM then climbs nothing exactly; a prior lets it.
+        Added to the diagonals after each M-step, as scikit-learn does. EM then maximises nothing exactly; a prior lets
+        it.
     parameter_prior
         What is added to log p(x) by `log_parameter_prior`, or None for maximum likelihood.
     """
@@ -73,23 +74,24 @@ class MixtureOfGaussians(Mixture):
         generator = backend.default_rng(rng, like=x)
         centred = x - x.mean(axis=0)
         covariance = centred.T @ centred / len(x)
-        if bool((np.diag(covariance) == 0).any()):
-            column = int(backend.to_numpy(np.diag(covariance)).argmin())
+        kind, variances = covariance_type_of(covariance_type), np.diagonal(covariance)
+        own = kind.from_full(covariance)
+        if bool((kind.variances(own) == 0).any()):
+            column = int(backend.to_numpy(variances).argmin())
             raise ValueError(f"x[:, {column}] is constant, so no covariance fits it: drop the column")
-        if not _is_definite(covariance):
+        if covariance_type in {"full", "tied"} and not _is_definite(covariance):
             raise ValueError("the columns of x are linearly dependent, so no covariance fits them: drop one")
-        scaled = centred / np.sqrt(np.diag(covariance))
+        scaled = centred / np.sqrt(np.where(variances == 0, 1.0, variances))
         chosen = [int(generator.integers(0, len(x)))]
         nearest = np.square(scaled - scaled[chosen[0]]).sum(axis=1)
         while len(chosen) < n_components:
             cumulative = np.cumsum(nearest)
             chosen.append(min(int((cumulative < generator.random() * cumulative[-1]).sum()), len(x) - 1))
             nearest = np.minimum(nearest, np.square(scaled - scaled[chosen[-1]]).sum(axis=1))
-        kind = COVARIANCE_TYPES[covariance_type]
         return cls(
             np.full_like(covariance, 1.0 / n_components, shape=(n_components,)),
             x[chosen].astype(covariance.dtype),  # differences of uint8 would wrap at 256
-            kind.repeated(kind.from_full(covariance), n_components),
+            kind.repeated(own, n_components),
             covariance_type,
             reg_covar,
             parameter_prior,
@@ -108,7 +110,7 @@ class MixtureOfGaussians(Mixture):
         """Return the mixture that an M-step makes of responsibilities (N, C), labels in one-hot rows among them."""
         check_data(x)
         C, D = responsibilities.shape[1], x.shape[1]
-        kind = COVARIANCE_TYPES[covariance_type]
+        kind = covariance_type_of(covariance_type)
         identity = kind.repeated(kind.from_full(backend.namespace(x).eye(D)), C)
         means = responsibilities.T @ x / responsibilities.sum(axis=0)[:, None]
         equal = np.full_like(means, 1.0 / C, shape=(C,))
@@ -142,7 +144,8 @@ class MixtureOfGaussians(Mixture):
 
     def is_valid(self) -> bool:
         """Whether the weights are positive and the covariances definite."""
-        sound = self._kind.are_sound(self.covariances, np.zeros_like(self._kind.variances(self.covariances)))
+        zeros = np.zeros_like(self._kind.variances(self.covariances))
+        sound = self._kind.are_sound(self.covariances, zeros, self.known_factors)
         return bool((self.weights > 0).all() & sound.all())
 
     def component_log_joint(self, x: Array) -> Array:
@@ -198,6 +201,7 @@ class MixtureOfGaussians(Mixture):
                 means=means.astype(self.means.dtype, copy=False),
                 covariances=covariances.astype(self.covariances.dtype, copy=False),
             )
+            # Data carry relative errors: a variance below `error` of its second moment, or (`error` μ)², is rounding.
             error = 16.0 * numpy.finfo(fitted.covariances.dtype).eps
             rounding = error * kind.variances(statistics.second / mass + error * kind.pair(means, means))
             sound = alive & kind.are_sound(fitted.covariances, rounding, fitted.known_factors)
@@ -212,7 +216,8 @@ def _collapse(sound: Any, counts: Array) -> CollapsedComponentError:
     c = components[0]
     return CollapsedComponentError(
         f"component {c} has collapsed: it holds {float(counts[c]):.3g} of {float(counts.sum()):.6g} points, "
-        "too few for a covariance. Use fewer components, a parameter_prior, or start from another rng",
+        "too few for a covariance, or in a subspace. Use fewer components, drop features that others determine, use a "
+        "parameter_prior, or start from another rng",
         components,
     )
 

@@ -23,7 +23,7 @@ from minilvm.models.kernels import Kernel, Sums
 from minilvm.models.whitened_kernels import WhitenedFull
 
 NEGLIGIBLE: Final = -50.0  # log responsibility
-LEAST_SHARE: Final = 1e-6  # of the data: what is negligible beside them is negligible beside this
+LEAST_SHARE: Final = 1e-6  # of the data: what is left out of them, 2e-22, is 2e-16 of this
 
 Block = tuple[int, Any, Array]  # a component, the data for which it was computed, and their y (D, n)
 
@@ -34,11 +34,11 @@ class ScreenedFull(WhitenedFull):
     def __init__(self, log_constants: Array, means: Array, factors: Array) -> None:
         super().__init__(log_constants, means, factors)
         self.parameters = log_constants, means, factors
-        self.chunk = 16 * self.chunk
+        self.chunk = 16 * self.chunk  # of which each component takes its share
         self.k = next((k for k in (self.D // 4, self.D // 2) if self._tells_apart(k)), 0)
 
     def _tells_apart(self, k: int) -> bool:
-        """Whether k features of one component's mean show that it is not another's, for most pairs of components."""
+        """Whether ½ ‖y‖² > D/2 + 50 already in k features, of one component's mean under most of the components."""
         between = self.means[None, :, :k] - self.means[:, None, :k]
         squares = numpy.square(self._head(k) @ numpy.swapaxes(between, 1, 2)).sum(axis=1)
         return bool(numpy.median(0.5 * squares - 0.5 * self.D + NEGLIGIBLE) > 0.0)
@@ -77,7 +77,7 @@ class ScreenedFull(WhitenedFull):
 
     def _sum_blocks(self, blocks: list[Block], r: Array) -> Moments:
         sums = Moments(r.sum(axis=1), numpy.zeros_like(self.means), numpy.zeros_like(self.inverse))
-        least = numpy.exp(NEGLIGIBLE)
+        least = numpy.exp(NEGLIGIBLE) * r.max()  # of weights, the scale of which has no say
         for c, n, y in blocks:
             weights = r[c, n]
             some = _chosen(weights > least)

@@ -165,6 +165,8 @@ class VariationalMixture:
         """Return the best q(θ) for these responsibilities: the posterior, had they been labels (Bishop, 10.58-10.63).
 
         β = β₀ + N,   m = (β₀ m₀ + N x̄) / β,   ν = ν₀ + N,   S = S₀ + scatter + β₀ N / β (x̄ − m₀)(x̄ − m₀)ᵀ
+
+        for each component; a matrix that all share has ν₀ + Σ_c N_c, a variance that D features share ν₀ + D N.
         """
         counts, D = statistics.counts, statistics.centres.shape[1]
         both = self.prior.add_to(statistics)
