@@ -39,7 +39,7 @@ x, _ = model.sample(1, rng=rng)  # (1, 20): the observation of chapter 2
 
 exact = float(exact_log_marginal(model, x)[0])
 states = model.prior.enumerate_support()[:, None]  # (1024, 1, 10): every z
-log_posterior = model.log_joint(x, states) - exact  # (1024, 1): log p(z | x), by Bayes' rule
+log_posterior = model.posterior(x).log_prob(states)  # (1024, 1): log p(z | x)
 
 # %% [markdown]
 # ## Climbing

@@ -22,7 +22,7 @@ from minilvm.estimators.marginal import Estimate, exact_log_marginal, importance
 from minilvm.estimators.relaxed import GumbelSoftmax, Rebar, Relax
 from minilvm.estimators.score_function import RunningMean
 from minilvm.estimators.transitions import HMC, Gibbs
-from minilvm.estimators.weights import log_weight_tiles, log_weights, logmeanexp, logsumexp_of_others
+from minilvm.estimators.weights import log_weight_tiles, log_weights, logmeanexp, logsumexp_of_others, weigh
 
 __all__ = [
     "CONTRACTS",
@@ -65,4 +65,5 @@ __all__ = [
     "tvo",
     "tvo_upper",
     "vimco",
+    "weigh",
 ]

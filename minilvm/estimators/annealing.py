@@ -62,7 +62,9 @@ def annealed_log_weights(
         chain, (K, N, …event). For (x, z) drawn from the model itself, `model.sample`, this z is one. For real data
         there is none, and with any other z the bound is void.
     transition
-        If None, `HMC` with steps of 1 to 100 % of q's deviation where z is of numbers, `Gibbs` where it is of bits.
+        If None, `HMC` with steps of 1 to 100 % of q's deviation where z is of numbers, `Gibbs` where it is of bits. One
+        of your own must leave the law that it is given alone, and for the walk backwards be reversible: else the bounds
+        are void, and nothing tells.
     rng
         Seed or generator.
 
@@ -140,6 +142,7 @@ def bidirectional_monte_carlo(
     `annealed_log_weights` does. (Grosse, Ghahramani and Adams, arXiv:1511.02543.)
     """
     generator = backend.default_rng(rng, like=tree.leaves(q)[0])
+    _one_a_chain(posterior_draws, (n_samples, len(x), *q.event_shape))  # refused before the walk, if they must be
 
     def walk(draws: Array | None) -> Array:
         how: dict[str, Any] = {"n_steps": n_steps, "posterior_draws": draws, "transition": transition, "rng": generator}

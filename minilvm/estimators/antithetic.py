@@ -15,7 +15,7 @@ import minilvm.numpy as np
 from minilvm.backend import Array, default_rng
 from minilvm.distributions import Distribution
 from minilvm.distributions.base import sum_rightmost
-from minilvm.estimators.contracts import Integrand, differential, evaluated, finite, is_traced, movable_logits
+from minilvm.estimators.contracts import Integrand, differential, evaluated, finite, is_traced, movable_logits, moved
 from minilvm.numpy import special
 from minilvm.tape import stop_gradient
 
@@ -53,4 +53,4 @@ def _paired(r: Integrand, q: Distribution, n_samples: int, rng: Any, *, averaged
     difference = (cost[:n_pairs] - cost[n_pairs:]).reshape(n_pairs, *q.batch_shape, *(1 for _ in q.event_shape))
     weight = 0.5 * (b - mirrored) * np.maximum(p, 1.0 - p) if averaged else 0.5 - u
     slope = (difference * weight).mean(axis=0)
-    return value.mean(axis=0) + sum_rightmost(slope * differential(logits), len(q.event_shape))
+    return moved(value.mean(axis=0), sum_rightmost(slope * differential(logits), len(q.event_shape)))

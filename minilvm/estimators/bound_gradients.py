@@ -29,16 +29,17 @@ from minilvm import tree
 from minilvm.backend import Array, namespace
 from minilvm.distributions import Distribution
 from minilvm.estimators.bounds import elbo, iwae
-from minilvm.estimators.contracts import check, differential, finite
+from minilvm.estimators.contracts import check, differential, finite, moved
 from minilvm.estimators.weights import (
     LogJoint,
     check_n_samples,
     check_support,
     check_weights,
+    log_joint_of,
     normalised_weights,
     per_datum,
 )
-from minilvm.tape import Tensor, stop_gradient
+from minilvm.tape import stop_gradient
 
 Bound = Callable[[Array], Array]
 
@@ -85,8 +86,9 @@ def vimco(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, bound: 
 
     The first term is the score function (N12) of the tuple, without which the gradient of IWAE, Rényi's or any other
     bound is wrong wherever z does not move with φ. B₋ₖ is B with w_k replaced by the geometric mean of the others: free
-    of z_k, so it takes noise away and no bias comes in. With `bound=elbo` this is the leave-one-out baseline. Of the
-    kind of `bound`; gradient unbiased for that of E[B]. (Mnih and Rezende, arXiv:1602.06725, eq. 10.)
+    of z_k, so it takes noise away and no bias comes in; it takes the bound of K N tuples, K² N numbers. With
+    `bound=elbo` this is the leave-one-out baseline. Of the kind of `bound`; gradient unbiased for that of E[B]. (Mnih
+    and Rezende, arXiv:1602.06725, eq. 10.)
 
     Parameters
     ----------
@@ -107,7 +109,7 @@ def vimco(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, bound: 
     log_w = _log_w(model, log_q, x, z)
     value = bound(log_w)
     signal = finite(stop_gradient(value)) - finite(_without_each(bound, stop_gradient(log_w)))
-    return value + (signal * differential(log_q)).sum(axis=0)
+    return moved(value, (signal * differential(log_q)).sum(axis=0))
 
 
 def reweighted_wake_sleep(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, rng: Any) -> Array:
@@ -179,12 +181,7 @@ def _frozen(parameters: Any) -> Any:
 
 def _log_w(model: LogJoint, log_q: Array, x: Array, z: Array) -> Array:
     """Return log p(x, z) − log q(z) for given draws, shape (K, N)."""
-    log_joint = model.log_joint(x, z)
-    if log_joint.shape != (len(z), len(x)):
-        raise ValueError(f"log_joint(x, z) has shape {log_joint.shape}; expected (K, N) = {(len(z), len(x))}")
-    if type(z) is Tensor and type(log_joint) is not Tensor:
-        raise TypeError("log p(x, z) is not differentiable in z, and this gradient is all in z; use vimco")
-    return check_weights(log_joint - log_q)
+    return check_weights(log_joint_of(model, x, z) - log_q)
 
 
 def _without_each(bound: Bound, log_w: Array) -> Array:

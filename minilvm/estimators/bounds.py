@@ -26,12 +26,14 @@ from minilvm.estimators.weights import (
     check_n_samples,
     check_samples,
     check_support,
+    log_joint_of,
     logmeanexp,
     logsumexp_of_others,
     per_datum,
     sampler,
 )
 from minilvm.rules import primitive
+from minilvm.tape import stop_gradient
 
 
 class LikelihoodModel(LogJoint, Protocol):
@@ -64,7 +66,7 @@ def elbo_entropy_form(model: LogJoint, q: Distribution, x: Array, n_samples: int
     q = per_datum(q, x)
     check_n_samples(n_samples)
     check_support(model, q, x, n_samples)
-    return model.log_joint(x, sampler(q)((n_samples,), rng=rng)).mean(axis=0) + q.entropy()
+    return log_joint_of(model, x, sampler(q)((n_samples,), rng=rng)).mean(axis=0) + q.entropy()
 
 
 def elbo_kl_form(model: LikelihoodModel, q: Distribution, x: Array, n_samples: int = 1, *, rng: Any) -> Array:
@@ -76,8 +78,12 @@ def elbo_kl_form(model: LikelihoodModel, q: Distribution, x: Array, n_samples: i
     q = per_datum(q, x)
     check_n_samples(n_samples)
     check_support(model, q, x, n_samples)
-    z = sampler(q)((n_samples,), rng=rng)
-    return model.likelihood(z).log_prob(x).mean(axis=0) - kl_divergence(q, model.prior)
+    log_likelihood = model.likelihood(sampler(q)((n_samples,), rng=rng)).log_prob(x)
+    if log_likelihood.shape != (n_samples, len(x)):
+        raise ValueError(
+            f"likelihood(z).log_prob(x) has shape {log_likelihood.shape}; expected (K, N) = {(n_samples, len(x))}"
+        )
+    return log_likelihood.mean(axis=0) - kl_divergence(q, model.prior)
 
 
 def iwae(log_w: Array) -> Array:
@@ -109,7 +115,15 @@ def renyi(log_w: Array, alpha: float) -> Array:
     if alpha == 1.0:
         return elbo(log_w)
     zero = log_w.min(axis=0) == -np.inf if alpha > 1.0 else log_w.max(axis=0) == -np.inf
-    return _unless(zero, log_w, lambda log_w: logmeanexp((1.0 - alpha) * log_w) / (1.0 - alpha))
+    return _unless(zero, log_w, lambda log_w: _log_power_mean(log_w, 1.0 - alpha))
+
+
+def _log_power_mean(log_w: Array, s: float) -> Array:
+    """(1/s) log (1/K) Σ_k w_kˢ; near s = 0 about the end where s log w is largest: then 1/s costs no digits."""
+    if abs(s) > 0.01:
+        return logmeanexp(s * log_w) / s
+    end = stop_gradient(log_w.max(axis=0) if s > 0.0 else log_w.min(axis=0))
+    return end + np.log1p(np.expm1(s * (log_w - end)).mean(axis=0)) / s
 
 
 TENTHS: Final = tuple(i / 10 for i in range(11))
@@ -174,7 +188,16 @@ def jackknife(log_w: Array) -> Array:
 def eubo(log_w: Array) -> Array:
     """Return (1/K) Σ_k log w_k for z_k from the exact posterior (N18): unbiased for an upper bound on log p(x).
 
-    The gap is KL(p(z | x) ‖ q). The same average as `elbo`; where z comes from makes the difference.
+    The gap is KL(p(z | x) ‖ q). The same average as `elbo`; where z comes from makes the difference, and no weight can
+    tell: `log_weights` draws from q, so of those this is the ELBO.
+
+    >>> from minilvm.estimators import weigh
+    >>> from minilvm.models import SigmoidBeliefNetwork
+    >>> model = SigmoidBeliefNetwork.random(n_latents=3, n_features=4, rng=0)
+    >>> x, _ = model.sample(2, rng=1)
+    >>> z = model.posterior(x).sample((1000,), rng=2)
+    >>> (eubo(weigh(model, model.prior, x, z)) > model.log_marginal(x)).all()
+    np.True_
     """
     check_samples(log_w)
     return _mean(log_w)

@@ -1,7 +1,8 @@
-"""What every gradient estimator claims and needs, as a table; each use is held against it before a draw is made.
+"""What every gradient estimator claims and needs, as a table, and what they share.
 
 An estimator that is asked of a law it cannot serve does not fail by itself: it returns numbers of the right shape with
-a wrong mean. So it is refused here, and the refusal names those that are sound.
+a wrong mean. So it is refused here, before a draw is made, and the refusal names those that are sound. Whether r is
+smooth in z is seen only when it is called.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def _moves(law: Any) -> bool:
     """Whether where the law has a density depends on something that is traced: its score then lacks a term."""
     law = base(law)
     if isinstance(law, Transformed):
-        return _moves(law.base) or (is_traced(law.transforms) and base(law.base).support is not real)
+        everywhere = [base(law.base).support is real, *(t.codomain is real for t in law.transforms)]
+        pushed = (is_traced(t) and not all(everywhere[: i + 1]) for i, t in enumerate(law.transforms))
+        return _moves(law.base) or any(pushed)
     if isinstance(law, MixtureSameFamily):
         return _moves(law.component_distribution)
     return isinstance(law, Uniform | DiscreteUniform | Delta) and is_traced(law)
@@ -188,8 +191,16 @@ def evaluated(r: Integrand, z: Array, shape: tuple[int, ...], *, smooth: bool = 
 
 
 def finite(value: Array) -> Array:
-    """Return the costs, with 0 for those that are infinite: they have no slope, and what they multiply has one."""
+    """Return the costs, with 0 for those that are infinite, so that what they multiply is a number; see `moved`."""
     return np.where(np.isinf(value), 0.0, value)
+
+
+def moved(mean: Array, slope: Array) -> Array:
+    """Return a mean together with its slope, which is 0 in value; of an infinite mean there is none.
+
+    To count infinite costs for nothing would make them better than any cost below 0, and be a slope towards them.
+    """
+    return mean + np.where(np.isinf(mean), 0.0, slope)
 
 
 @primitive(x=lambda g: g)

@@ -32,10 +32,10 @@ def pareto_k(log_w: Array) -> Array:
 
         P(w > t + u | w > u) ≈ (1 + k t / σ)^(−1/k),   so that E[wᵐ] is finite for m < 1/k only
 
-    The tail is the largest min(K / 5, 3 √K) weights, less those that tie with the next. Where k̂ < ½ the variance of
-    N6 is finite; up to 0.7 its error bars can be used; above, K draws say little, however small the spread that they
-    show. +inf where fewer than five weights are in the tail, as always for K ≤ 20; −inf where all of the tail is equal
-    to rounding, as at the posterior. (Vehtari, Simpson, Gelman, Yao and Gabry, arXiv:1507.02646, algorithm 1.)
+    The tail is the largest min(K / 5, 3 √K) weights, less those that tie with the next. k̂ < ½ suggests that the
+    variance of N6 is finite; up to 0.7 its error bars can be used; above, K draws say little, however small the spread
+    that they show. +inf where fewer than five weights are in the tail, as always for K ≤ 20; −inf where all of the tail
+    is equal to rounding, as at the posterior. (Vehtari, Simpson, Gelman, Yao and Gabry, arXiv:1507.02646, algorithm 1.)
     """
     check_samples(log_w)
     columns = backend.to_numpy(check_weights(stop_gradient(log_w))).T
@@ -84,7 +84,7 @@ class GapLedger:
     log_p: Array  # log p(x)
     bound: Array  # the ELBO of the q at hand
     amortisation: Array  # L(q*) − L(q): what a better encoder would gain
-    approximation: Array  # L_K(q*) − L(q*): what a richer family would gain, as far as K draws can see
+    approximation: Array  # L_K(q*) − L(q*): of what a richer family would gain, as much as K draws can see
     sampling: Array  # log p(x) − L_K(q*): what they cannot
 
     @property
@@ -99,8 +99,9 @@ def gap_ledger(log_p: Array, log_w_best: Array, log_w: Array) -> GapLedger:
         log p(x) − L(q) = [L(q*) − L(q)] + [L_K(q*) − L(q*)] + [log p(x) − L_K(q*)]
 
     N20's approximation gap is the sum of the last two. L_K splits it (N17) into what K draws from q* show, and what is
-    left; with K the second vanishes. All three are at least 0 in expectation, the second in every draw: judge the
-    others by their standard errors. (Cremer, Li and Duvenaud, arXiv:1801.03558.)
+    left; with K the second vanishes. If log_p is exact and q* no worse than q, all three are at least 0 in expectation,
+    and the second is in every draw; judge the others by the standard errors of what they are means of. Where log_p is
+    an estimate, the last is only how far that is above this one. (Cremer, Li and Duvenaud, arXiv:1801.03558.)
 
     Parameters
     ----------

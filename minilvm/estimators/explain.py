@@ -8,19 +8,20 @@ from typing import Any
 import minilvm.numpy as np
 from minilvm.backend import Array
 from minilvm.distributions import Distribution
-from minilvm.estimators.contracts import LISTED
+from minilvm.estimators.contracts import LISTED, base
 from minilvm.estimators.marginal import ModelWithPrior, exact_log_marginal, importance_sampling
 from minilvm.estimators.quadrature import is_integrable, quadrature
 from minilvm.estimators.weights import check_n_samples, check_weights, per_datum, tiles, weigh
 
-_MOST_LATENTS = 16  # of a sum over all z: 65 536 values, if they are bits
+_MOST_VALUES = 2**16  # of z, in a sum over all of them
 
 
 def explain(model: ModelWithPrior, q: Distribution, x: Array, n_samples: int = 10_000, *, rng: Any = None) -> str:
     """Return N7 and N9 for one datum, with their numbers, as a table of text.
 
-    Averages under q are exact where z can be listed or is one or two real numbers, and else means of draws, with
-    standard errors. log p(x) is `model.log_marginal(x)` where the model has that.
+    Averages under q are exact where z has at most 2^16 values or is one or two real numbers, and else means of draws,
+    with their standard errors (that of log p(x) not in them). log p(x) is `model.log_marginal(x)` where the model has
+    that. Where it has no `posterior(x)`, p(z | x) is by Bayes' rule from this log p(x), and N9 holds whatever that is.
 
     Parameters
     ----------
@@ -56,15 +57,15 @@ def explain(model: ModelWithPrior, q: Distribution, x: Array, n_samples: int = 1
         raise ValueError(f"x has {len(x)} data; expected one: x[:1] is the first")
     check_n_samples(n_samples)
     q = per_datum(q, x)
-    z, log_mass, averages = _points(q, n_samples, rng)
-    drawn = averages.endswith("draws")
+    z, log_mass, averages, drawn = _points(q, n_samples, rng)
     weighed = [weigh(model, q, x, z[start : start + rows]) for start, rows in tiles(len(z), x)]
     log_w, log_q = check_weights(np.concatenate(weighed))[:, 0], q.log_prob(z)[:, 0]
     log_p, evidence = _log_marginal(model, x, log_w if drawn else None)
     posterior = getattr(model, "posterior", None)
-    log_posterior = log_q + log_w - log_p if posterior is None else posterior(x).log_prob(z)[:, 0]  # or by Bayes' rule
+    log_posterior = log_q + log_w - log_p if posterior is None else posterior(x).log_prob(z)[:, 0]
     mass = np.exp(log_mass)
     bound, divergence = float(mass @ log_w), float(mass @ (log_q - log_posterior))
+    both = "by Bayes' rule" if posterior is None else f"to {abs(bound + divergence - log_p):.0e}"
     error = f" ± {float(log_w.std()) / math.sqrt(n_samples):.4f}" if drawn else ""
 
     def line(name: str, value: float, note: str) -> str:
@@ -78,7 +79,7 @@ def explain(model: ModelWithPrior, q: Distribution, x: Array, n_samples: int = 1
             line("slack", log_p - bound, f"{error}   ≥ 0"),
             "N9   log p(x) = ELBO + KL(q ‖ p(z | x)),   KL ≥ 0",
             line("KL", divergence, f"{error}   itself the slack in KL ≥ 0; 0 where q is the posterior"),
-            line("ELBO + KL", bound + divergence, f"   log p(x), to {abs(bound + divergence - log_p):.0e}"),
+            line("ELBO + KL", bound + divergence, f"   log p(x), {both}"),
         ]
     )
 
@@ -96,16 +97,23 @@ def _log_marginal(model: ModelWithPrior, x: Array, log_w: Array | None) -> tuple
     )
 
 
-def _points(q: Distribution, n_samples: int, rng: Any) -> tuple[Array, Array, str]:
-    """Values z (S, 1, …) and log masses (S,) with E_q[g] = Σ_s mass_s g(z_s), and how they were come by."""
+def _points(q: Distribution, n_samples: int, rng: Any) -> tuple[Array, Array, str, bool]:
+    """Values z (S, 1, …) and log masses (S,) with E_q[g] = Σ_s mass_s g(z_s), how they were come by, whether drawn."""
     if is_integrable(q):
         points, log_volume = quadrature(lambda z: q.log_prob(z[:, None])[:, 0], q)
         z = points[:, None]
-        return z, q.log_prob(z)[:, 0] + log_volume, f"by quadrature, {len(z)} points"
-    if LISTED.met(q) and math.prod(q.event_shape) <= _MOST_LATENTS:
+        return z, q.log_prob(z)[:, 0] + log_volume, f"by quadrature, {len(z)} points", False
+    if LISTED.met(q) and _n_values(q) <= _MOST_VALUES:
         z = q.enumerate_support()
         log_mass = q.log_prob(z)[:, 0]
         possible = log_mass > -np.inf  # 0 · log 0 = 0
-        return z[possible], log_mass[possible], f"over {len(z)} values of z"
+        return z[possible], log_mass[possible], f"over {len(z)} values of z", False
     z = q.sample((n_samples,), rng=rng)
-    return z, np.full_like(q.log_prob(z)[:, 0], -math.log(n_samples)), f"from {n_samples} draws"
+    return z, np.full_like(q.log_prob(z)[:, 0], -math.log(n_samples)), f"from {n_samples} draws", True
+
+
+def _n_values(q: Distribution) -> int:
+    """How many values z has: those of an element of q, to the power of how many elements there are."""
+    law = base(q)
+    n_elements = math.prod(q.event_shape) // math.prod(law.event_shape)
+    return int(len(law.enumerate_support()) ** n_elements)

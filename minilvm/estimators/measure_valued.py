@@ -19,7 +19,7 @@ from minilvm import tree
 from minilvm.backend import Array, default_rng, namespace
 from minilvm.distributions import Bernoulli, Distribution, Exponential, Gamma, Normal, Poisson
 from minilvm.distributions.base import sum_rightmost
-from minilvm.estimators.contracts import Integrand, base, differential, evaluated, finite, is_traced
+from minilvm.estimators.contracts import Integrand, base, differential, evaluated, finite, is_traced, moved
 from minilvm.tape import Tensor, stop_gradient
 
 
@@ -43,8 +43,10 @@ def measure_valued(r: Integrand, q: Distribution, n_samples: int, rng: Any) -> A
     law = base(q)
     for weak in _DERIVATIVES[type(law)](law, z, generator):
         if type(weak.parameter) is Tensor:
-            rise = _with_each_replaced(r, q, z, weak.plus) - _with_each_replaced(r, q, z, weak.minus)
-            mean = mean + sum_rightmost(weak.constant * rise * differential(weak.parameter), len(q.event_shape))
+            plus, minus = (_with_each_replaced(r, q, z, other) for other in (weak.plus, weak.minus))
+            lost = np.isinf(plus) | np.isinf(minus)  # then E[r] is infinite, and has no slope
+            rise = np.where(lost, 0.0, finite(plus) - finite(minus))
+            mean = moved(mean, sum_rightmost(weak.constant * rise * differential(weak.parameter), len(q.event_shape)))
     return mean
 
 
@@ -53,7 +55,7 @@ def _with_each_replaced(r: Integrand, q: Distribution, z: Array, other: Array) -
     K, batch, L = len(z), q.batch_shape, math.prod(q.event_shape)
     chosen = namespace(z).eye(L, dtype=bool).reshape(L, *(1 for _ in (K, *batch)), L)
     replaced = np.where(chosen, other.reshape(K, *batch, L), z.reshape(K, *batch, L))
-    cost = finite(stop_gradient(evaluated(r, replaced.reshape(L * K, *batch, *q.event_shape), (L * K, *batch))))
+    cost = stop_gradient(evaluated(r, replaced.reshape(L * K, *batch, *q.event_shape), (L * K, *batch)))
     return np.moveaxis(cost.reshape(L, K, *batch).mean(axis=1), 0, -1).reshape((*batch, *q.event_shape))
 
 

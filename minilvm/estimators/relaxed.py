@@ -27,7 +27,16 @@ from minilvm.autograd import vjp
 from minilvm.backend import Array, default_rng
 from minilvm.distributions import Bernoulli, Distribution
 from minilvm.distributions.base import sum_rightmost
-from minilvm.estimators.contracts import Integrand, base, differential, evaluated, finite, is_traced, movable_logits
+from minilvm.estimators.contracts import (
+    Integrand,
+    base,
+    differential,
+    evaluated,
+    finite,
+    is_traced,
+    movable_logits,
+    moved,
+)
 from minilvm.numpy import special
 from minilvm.tape import stop_gradient
 
@@ -35,7 +44,7 @@ from minilvm.tape import stop_gradient
 def straight_through(r: Integrand, q: Distribution, n_samples: int, rng: Any) -> Array:
     """Return the mean of r(b), differentiated as if b were its probability: ∂r/∂b ∂p/∂φ.
 
-    Biased unless r is linear in every element of b. (Bengio, Léonard and Courville, arXiv:1308.3432.)
+    Biased unless r is linear in every bit, or one-hot vector, of b. (Bengio, Léonard and Courville, arXiv:1308.3432.)
     """
     b = q.sample((n_samples,), rng=rng)
     return evaluated(r, b + differential(base(q).probs), (n_samples, *q.batch_shape), smooth=True).mean(axis=0)
@@ -134,7 +143,7 @@ def _with_control(r: Integrand, c: Integrand, q: Distribution, n_samples: int, r
     (slope,) = pullback(np.ones_like(control))
     path = sum_rightmost(slope * (differential(movable_logits(q)) - differential(given)), len(q.event_shape))
     score = (stop_gradient(finite(value)) - control) * differential(q.log_prob(b))
-    return (value + score + path).mean(axis=0)
+    return moved(value.mean(axis=0), (score + path).mean(axis=0))
 
 
 def _softened(q: Distribution, x: Array) -> Array:

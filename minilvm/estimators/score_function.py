@@ -18,7 +18,7 @@ from minilvm import tree
 from minilvm.autograd import vjp
 from minilvm.backend import Array, namespace
 from minilvm.distributions import Distribution
-from minilvm.estimators.contracts import Integrand, base, differential, evaluated, finite
+from minilvm.estimators.contracts import Integrand, base, differential, evaluated, finite, moved
 from minilvm.tape import stop_gradient
 
 
@@ -34,7 +34,7 @@ def score_function(r: Integrand, q: Distribution, n_samples: int, rng: Any, base
     value = evaluated(r, z, log_q.shape)
     cost = finite(value)
     b = of_draws(baseline, stop_gradient(cost), q, z)
-    return (value + (cost - b) * np.expm1(differential(log_q))).mean(axis=0)
+    return moved(value.mean(axis=0), ((cost - b) * np.expm1(differential(log_q))).mean(axis=0))
 
 
 def of_draws(baseline: Any, cost: Array, q: Distribution, z: Array) -> Array:
@@ -51,7 +51,10 @@ def none(cost: Array, q: Distribution, z: Array) -> Array:
 
 
 def leave_one_out(cost: Array, q: Distribution, z: Array) -> Array:
-    """Return b_k = (1/(K−1)) Σ_{j≠k} r_j, the mean of the others (Kool, van Hoof and Welling, 2019)."""
+    """Return b_k = (1/(K−1)) Σ_{j≠k} r_j, the mean of the others (Kool, van Hoof and Welling, 2019).
+
+    As the sum less one's own: what rounding leaves of that is of the size of the costs' rounding, which r_k has anyway.
+    """
     del q, z
     return (cost.sum(axis=0) - cost) / (len(cost) - 1)
 

@@ -23,7 +23,7 @@ LogDensity = Callable[[Array], Array]
 
 
 class Transition(Protocol):
-    """One step of many Markov chains."""
+    """One step of many Markov chains, which leaves π alone, and for a walk backwards is its own way back, as above."""
 
     def __call__(self, log_density: LogDensity, z: Array, *, rng: Any) -> Array:
         """The states after z."""
@@ -52,7 +52,7 @@ class HMC:
     Raises
     ------
     ValueError
-        Not 0 < smallest ≤ largest.
+        Not 0 < smallest ≤ largest, or no leapfrog step.
     """
 
     smallest: Any = 0.01
@@ -62,6 +62,8 @@ class HMC:
     def __post_init__(self) -> None:
         if not bool(np.all(np.greater(self.smallest, 0.0) & np.less_equal(self.smallest, self.largest))):
             raise ValueError(f"steps are from {self.smallest} to {self.largest}; expected 0 < smallest <= largest")
+        if self.n_leapfrog < 1:
+            raise ValueError(f"n_leapfrog is {self.n_leapfrog}; expected at least 1: with none the chain stands still")
 
     def __call__(self, log_density: LogDensity, z: Array, *, rng: Any) -> Array:
         """Return the states after z (K, N, …)."""
@@ -106,10 +108,10 @@ class Gibbs:
         z = z.copy()
         for place in map(int, rng.random(z.shape[2]).argsort()):
             z[:, :, place] = 1.0
-            odds = log_density(z)
+            log_odds = log_density(z)
             z[:, :, place] = 0.0
-            odds = odds - log_density(z)
-            z[:, :, place] = rng.random(z.shape[:2], dtype=z.dtype) < np.special.expit(odds)
+            log_odds = log_odds - log_density(z)
+            z[:, :, place] = rng.random(z.shape[:2], dtype=z.dtype) < np.special.expit(log_odds)
         return z
 
 

@@ -41,14 +41,14 @@ def logmeanexp(log_w: Array, axis: int = 0) -> Array:
 def normalised_weights(log_w: Array, axis: int = 0) -> Array:
     """Return w̃_k = w_k / Σ_j w_j over `axis`; 0 for what is too small to be seen in a sum of K, or where all w are 0.
 
-    Below a thousandth of the rounding of 1 it adds nothing to Σ_k w̃_k f_k but time: denormal numbers in the products
-    of the backward pass, and rows of them that would be left out if they were 0.
+    All of those together are less than a twentieth of the rounding of 1, and add nothing to Σ_k w̃_k f_k but time:
+    denormal numbers in the products of the backward pass, and rows of them that would be left out if they were 0.
     """
     top = np.max(log_w, axis=axis, keepdims=True)
     w = np.exp(log_w - np.where(top == -np.inf, 0.0, top))
     total = w.sum(axis=axis, keepdims=True)
     share = w / np.where(total == 0.0, 1.0, total)
-    return np.where(share < 1e-3 * np.finfo(share.dtype).eps, 0.0, share)
+    return np.where(share < np.finfo(share.dtype).eps / max(1000, 20 * log_w.shape[axis]), 0.0, share)
 
 
 @primitive(log_w=lambda g, log_w, axis: np.expand_dims(g, axis) * normalised_weights(log_w, axis))
@@ -79,7 +79,7 @@ def log_weights(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, r
 
     The draws are reparameterised where q can be (N13), so that the gradient of a bound on `log_w` reaches the
     parameters of q through z. They are made and weighed some at a time: beside the result, memory for a tile is needed
-    however large K is.
+    however large K is, but for what a gradient is taken of: that is kept until the backward pass.
 
     Parameters
     ----------
@@ -145,11 +145,21 @@ def sampler(q: Distribution) -> Callable[..., Array]:
 
 
 def weigh(model: LogJoint, q: Distribution, x: Array, z: Array) -> Array:
-    """Return log p(x, z) − log q(z), shape (K, N), for z of shape (K, N, …)."""
+    """Return log w = log p(x, z) − log q(z), shape (K, N), at z of shape (K, N, …), wherever those are from."""
+    return log_joint_of(model, x, z) - q.log_prob(z)
+
+
+def log_joint_of(model: LogJoint, x: Array, z: Array) -> Array:
+    """Return log p(x, z), or refuse it where it is not one number for each draw and datum, or no slope reaches z."""
     log_joint = model.log_joint(x, z)
     if log_joint.shape != (len(z), len(x)):
         raise ValueError(f"log_joint(x, z) has shape {log_joint.shape}; expected (K, N) = {(len(z), len(x))}")
-    return log_joint - q.log_prob(z)
+    if type(z) is Tensor and type(log_joint) is not Tensor:
+        raise TypeError(
+            "log p(x, z) is not differentiable in z: nothing of z arrives in it but by comparison, rounding or "
+            "indexing, and the slope along the path of z would be 0. Use vimco"
+        )
+    return log_joint
 
 
 def tiles(n_rows: int, x: Array) -> Iterator[tuple[int, int]]:

@@ -95,7 +95,10 @@ class LawOfStates(Distribution):
     validate_args: bool = tree.static(repr=False)
 
     def __init__(self, logits: Array, *, validate_args: bool = True) -> None:
-        self._set(states=Categorical(logits=logits, validate_args=validate_args), validate_args=validate_args)
+        states = Categorical(logits=logits, validate_args=validate_args)
+        if states.n_categories.bit_count() != 1:
+            raise ValueError(f"logits has {states.n_categories} weights; expected 2^L, one for each state of L bits")
+        self._set(states=states, validate_args=validate_args)
 
     @property
     def n_bits(self) -> int:

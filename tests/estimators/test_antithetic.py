@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 import minilvm.numpy as np
 from minilvm.autograd import grad, stop_gradient
 from minilvm.distributions import Bernoulli
-from minilvm.estimators import expectation
+from minilvm.estimators import Relax, expectation
 from minilvm.estimators.contracts import differential
 from minilvm.testing import assert_unbiased_gradient, gradient_moments
 from tests.estimators.helpers import bits, one_problem, problems
+from tests.testing.helpers import assert_array_equal
 
 
 @given(problems(), st.integers(1, 2), st.sampled_from(["arm", "disarm"]))
@@ -80,12 +81,28 @@ def test_an_odd_number_of_draws_is_refused():
             expectation(lambda z: z, Bernoulli(logits=0.0), 3, estimator=name, rng=0)
 
 
-def test_costs_of_minus_infinity_have_no_slope(xp):
-    def mean(a, estimator):
-        return expectation(
-            lambda z: np.where(z[..., 0] > 0, -np.inf, z[..., 1]), bits(a), 8, estimator=estimator, rng=0
-        )
+@pytest.mark.parametrize("name", ["arm", "disarm", "measure_valued", "relax"])
+def test_costs_of_minus_infinity_have_no_slope(xp, name):
+    """Counted as 0 they would be better than the others, and z would move to where p(x, z) is 0."""
+    how = Relax(lambda x: x.sum(axis=-1)) if name == "relax" else name
 
-    for name in ("arm", "disarm"):
-        assert mean(xp.zeros(2), name) == -np.inf
-        assert np.isfinite(grad(mean)(xp.zeros(2), name)).all()
+    def mean(a, others):
+        def r(z):
+            return np.where(z[..., 0] > 0, -np.inf, z[..., 1] - others)
+
+        return expectation(r, bits(a), 8, estimator=how, rng=0)
+
+    assert mean(xp.zeros(2), 50.0) == -np.inf
+    assert_array_equal(grad(mean)(xp.zeros(2), 50.0), 0.0)
+
+
+def test_a_neighbour_of_minus_infinity_is_no_better_than_the_draws(xp):
+    """The draws here are all possible; that what replaces them is not gives no slope towards it."""
+
+    def mean(a):
+        r = lambda z: np.where(z[..., 0] > 0, -np.inf, z[..., 1] - 50.0)  # noqa: E731
+        return expectation(r, bits(a), 1, estimator="measure_valued", rng=0)
+
+    slope = grad(mean)(xp.asarray([-30.0, 0.5]))
+    assert slope[0] == 0
+    assert slope[1] > 0

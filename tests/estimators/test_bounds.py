@@ -298,6 +298,17 @@ def test_power_means_rise_with_their_power_in_every_draw(xp, log_w):
     assert rising(ladder, log_w)
 
 
+@pytest.mark.parametrize("power", [1e-13, 1e-10, 1e-7, 1e-4, 9.9e-3])
+def test_next_to_the_elbo_no_digit_is_lost_to_the_power(xp, power):
+    """M_s = mean + s Var / 2 + O(s²), from either side; log (1/K) Σ wˢ, divided by s, has 1e-16 / s left of it."""
+    log_w = 40.0 * backend.default_rng(0).standard_normal((20, 3))
+    for s in (power, -power):
+        expected = elbo(log_w) + 0.5 * s * log_w.var(axis=0)
+        tolerance = 1e-13 + 40.0**3 * s**2 / abs(elbo(log_w))
+        assert bool((abs(renyi(log_w, 1.0 - s) - expected) < tolerance * abs(expected)).all())
+    check_grads(lambda log_w: renyi(log_w, 1.0 - 5e-3), [0.02 * log_w])
+
+
 @given(weights_with_zeros(), paths)
 def test_the_path_lies_left_and_right_of_iwae_in_every_draw(xp, log_w, betas):
     ends = [tvo(log_w, betas), iwae(log_w), tvo_upper(log_w, betas)]

@@ -8,14 +8,18 @@ import pytest
 import minilvm.numpy as np
 from minilvm.autograd import grad, value_and_grad
 from minilvm.distributions import (
+    AffineTransform,
     Bernoulli,
     Categorical,
     Exponential,
+    ExpTransform,
     Independent,
+    Laplace,
     MultivariateNormal,
     Normal,
     OneHotCategorical,
     Poisson,
+    Transformed,
 )
 from minilvm.estimators import CONTRACTS, Contract, GumbelSoftmax, Rebar, Relax, expectation
 from minilvm.estimators.contracts import differential, sound_for
@@ -201,6 +205,24 @@ def test_a_differential_is_nothing_in_value_and_all_in_slope(xp):
     assert_array_equal(grad(lambda x: (differential(x) * np.array([2.0, 3.0])).sum())(x), np.array([2.0, 3.0]))
     twice = grad(grad(lambda x: np.exp(differential(x**2))))
     assert_allclose(twice(xp.asarray(3.0)), 4 * 3.0**2 + 2, rtol=1e-14)  # (exp ∘ f)″ = f′² + f″, at f = 0
+
+
+def test_a_support_that_is_pushed_about_moves():
+    """exp maps onto what is positive, and a traced shift moves that; a traced shift before exp moves nothing."""
+
+    def still(*transforms):
+        return Transformed(Independent(Laplace(numpy.zeros(2), 1.0), 1), transforms)
+
+    def score(make):
+        r = lambda z: numpy.ones(z.shape[:-1])  # noqa: E731
+        return grad(lambda a: expectation(r, make(AffineTransform(a, 1.0)), 4, estimator="score_function", rng=0))(0.3)
+
+    with pytest.raises(TypeError, match="score_function needs a q whose support does not move"):
+        score(lambda shift: still(ExpTransform(), shift))
+    with pytest.raises(TypeError, match="support does not move"):
+        score(lambda shift: still(AffineTransform(0.0, 1.0), ExpTransform(), shift))
+    assert numpy.isfinite(score(lambda shift: still(shift, ExpTransform())))
+    assert numpy.isfinite(score(lambda shift: still(shift, AffineTransform(0.0, 2.0))))
 
 
 def test_contracts_are_data():

@@ -241,7 +241,7 @@ def test_the_second_derivative_is_unbiased_too(xp, baseline):
     assert_allclose(found, hessian(problem.exact)(problem.logits), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("baseline", ["none", "leave_one_out", "optimal"])
+@pytest.mark.parametrize("baseline", ["none", "leave_one_out", "optimal", 3.0])
 def test_costs_of_minus_infinity_have_no_slope_and_raise_no_storm(xp, baseline):
     def mean(a, r):
         return expectation(r, bits(a), 4, estimator="score_function", baseline=baseline, rng=0)
@@ -250,10 +250,9 @@ def test_costs_of_minus_infinity_have_no_slope_and_raise_no_storm(xp, baseline):
         return np.full_like(z[..., 0], -np.inf)
 
     def somewhere(z):
-        return np.where(z[..., 0] > 0, -np.inf, z[..., 1])
+        return np.where(z[..., 0] > 0, -np.inf, z[..., 1] - 50.0)  # 0 for −∞ would be better than −50
 
     a = xp.zeros(2)
     for r in (nowhere, somewhere):
         assert mean(a, r) == -np.inf
-        assert np.isfinite(grad(mean)(a, r)).all()
-    assert_array_equal(grad(mean)(a, nowhere), 0.0)
+        assert_array_equal(grad(mean)(a, r), 0.0)

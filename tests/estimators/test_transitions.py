@@ -225,3 +225,8 @@ def test_steps_that_lead_nowhere_or_back_are_refused(limits):
 def test_labels_are_refused_with_the_way_out():
     with pytest.raises(TypeError, match=r"Categorical draws are an integer from 0 to 2.*exact_log_marginal"):
         transition_for(Categorical(probs=numpy.ones(3)))
+
+
+def test_no_leapfrog_step_is_no_transition():
+    with pytest.raises(ValueError, match="n_leapfrog is 0; expected at least 1"):
+        HMC(n_leapfrog=0)

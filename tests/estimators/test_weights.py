@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy
 import pytest
@@ -9,8 +10,16 @@ from hypothesis.extra import numpy as hnp
 import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.autograd import check_grads, grad
-from minilvm.distributions import Bernoulli, Categorical, Independent
-from minilvm.estimators import elbo, log_weights, logmeanexp, logsumexp_of_others
+from minilvm.distributions import Bernoulli, Categorical, Independent, Normal
+from minilvm.estimators import (
+    elbo,
+    elbo_entropy_form,
+    elbo_kl_form,
+    iwae,
+    log_weights,
+    logmeanexp,
+    logsumexp_of_others,
+)
 from minilvm.estimators.weights import normalised_weights
 from minilvm.models import (
     BernoulliMixture,
@@ -269,6 +278,42 @@ def test_what_a_sum_would_not_show_is_zero_and_so_are_all_if_all_are_impossible(
         slope = grad(lambda log_w, datum=datum: logmeanexp(log_w)[datum])(log_w.astype(dtype))
         assert_array_equal(slope[2:], 0.0)
         assert_array_equal(slope[:, 1], 0.0)
+
+
+def test_what_is_left_out_of_many_is_little_too(xp):
+    """A million weights of a thousandth of a rounding are a ten-thousandth: each is kept."""
+    log_w = np.full((10**6, 1), math.log(5e-4 * numpy.finfo("float32").eps), dtype="float32")
+    log_w = np.concatenate([log_w[:1] * 0.0, log_w])
+    share = normalised_weights(log_w)
+    assert float(share[1:].sum()) == pytest.approx(1e6 * 5e-4 * numpy.finfo("float32").eps, rel=1e-3)
+
+
+def test_a_joint_that_z_does_not_reach_is_refused(xp):
+    """Its gradient would be 0 along the path of z, and no sign of it."""
+    model, x, _ = linear_problem()
+
+    class Thresholded:
+        prior = model.prior
+
+        def log_joint(self, x, z):
+            return np.where(np.greater(z[..., 0], 0.0), -1.0, -2.0) + np.zeros_like(x[:, 0])
+
+        def likelihood(self, z):
+            return Normal(np.zeros(z.shape[0]), 1.0)
+
+    def of(objective):
+        return grad(
+            lambda mean: objective(Thresholded(), diagonal_normal(np.concatenate([mean, mean], axis=1)), x).sum()
+        )
+
+    for objective in (
+        lambda model, q, x: iwae(log_weights(model, q, x, 3, rng=0)),
+        lambda model, q, x: elbo_entropy_form(model, q, x, 3, rng=0),
+    ):
+        with pytest.raises(TypeError, match=r"log p\(x, z\) is not differentiable in z"):
+            of(objective)(xp.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"has shape \(4, 3\); expected \(K, N\) = \(3, 4\)"):
+        elbo_kl_form(Thresholded(), diagonal_normal(xp.zeros((4, 4))), x, 3, rng=0)
 
 
 def test_a_guide_is_to_be_called_first(xp):

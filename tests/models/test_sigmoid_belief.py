@@ -10,6 +10,7 @@ from minilvm import backend, tree
 from minilvm.autograd import check_grads
 from minilvm.estimators import exact_log_marginal, log_weights
 from minilvm.models import SigmoidBeliefNetwork
+from minilvm.models.sigmoid_belief import LawOfStates
 from minilvm.testing import sigmoid_belief_networks
 from tests.statistics import assert_frequencies
 from tests.testing.helpers import assert_allclose, assert_array_equal, host
@@ -120,3 +121,9 @@ def test_improbable_effects_keep_their_logarithm_where_log_of_sigmoid_has_none(x
     assert_allclose(model.log_marginal(xp.ones((1, 2))), -900.0, rtol=1e-15)
     with numpy.errstate(divide="ignore"):
         assert np.log(np.special.expit(model.bias))[0] == -numpy.inf
+
+
+@pytest.mark.parametrize("n", [3, 6])
+def test_weights_that_are_not_those_of_all_states_are_refused(n):
+    with pytest.raises(ValueError, match=rf"logits has {n} weights; expected 2\^L"):
+        LawOfStates(numpy.zeros(n))
