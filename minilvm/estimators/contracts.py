@@ -110,6 +110,7 @@ MEASURES: Final = Need(
 )
 
 _E, _L, _D = "E_q[r(z)]", "log p(x)", "E_p(x, z)[log q(z | x)]"
+_W = "log p(x), from weights"  # in expectation over the draws that they are of
 
 CONTRACTS: Final = {
     "exact": Contract(_E, "unbiased", "unbiased", (LISTED,), evaluations="all values of z"),
@@ -136,6 +137,13 @@ CONTRACTS: Final = {
     "vimco": Contract(_L, "lower", "unbiased", (STILL,), source="arXiv:1602.06725, eq. 10"),
     "reweighted_wake_sleep": Contract(_L, "lower", "biased", (STILL,), source="arXiv:1406.2751"),
     "sleep_phase": Contract(_D, "unbiased", "unbiased", (STILL,), evaluations="0", source="Hinton et al. (1995)"),
+    "elbo": Contract(_W, "lower", "unbiased", (PATHS,), smooth=True, source="N7, Jordan et al. (1999)"),
+    "renyi": Contract(_W, "lower", "unbiased", (PATHS,), smooth=True, source="arXiv:1602.02311, Theorem 2"),
+    "tvo": Contract(_W, "lower", "unbiased", (PATHS,), smooth=True, source="arXiv:1907.00031"),
+    "tvo_upper": Contract(_W, "neither", "unbiased", (PATHS,), smooth=True, source="arXiv:1907.00031"),
+    "jackknife": Contract(_W, "neither", "unbiased", (PATHS,), smooth=True, source="Nowozin (2018)"),
+    "cubo": Contract(_W, "neither", "unbiased", (PATHS,), smooth=True, source="arXiv:1611.00328"),
+    "eubo": Contract(_W, "upper", "unbiased", source="N18"),  # of weights at draws from p(z | x), which φ does not move
 }
 
 
@@ -146,7 +154,7 @@ def check(estimator: str, q: Any) -> None:
         if not need.met(q):
             raise TypeError(
                 f"{estimator} needs {need.description}; q is {_spelt(q)}. "
-                f"Unbiased for it: {', '.join(map(repr, sound_for(q, contract.estimates)))}"
+                f"Unbiased for it: {', '.join(map(repr, sound_for(q, contract.estimates))) or 'none'}"
             )
 
 

@@ -14,6 +14,7 @@ from minilvm import backend
 from minilvm.autograd import check_grads, grad, stop_gradient
 from minilvm.distributions import Bernoulli, Categorical, Exponential, Independent
 from minilvm.estimators import (
+    CONTRACTS,
     cubo,
     elbo,
     elbo_entropy_form,
@@ -296,6 +297,43 @@ def test_power_means_rise_with_their_power_in_every_draw(xp, log_w):
     ladder = [log_w.min(axis=0), *(renyi(log_w, alpha) for alpha in reversed(ALPHAS))]
     ladder += [*(cubo(log_w, n) for n in (1.0, 1.5, 2.0, 7.0)), log_w.max(axis=0)]
     assert rising(ladder, log_w)
+
+
+OF_WEIGHTS = {
+    "iwae": [iwae],
+    "elbo": [elbo],
+    "renyi": [lambda log_w, alpha=alpha: renyi(log_w, alpha) for alpha in (0.0, 0.5, 0.999, 1.0, 2.0)],
+    "tvo": [tvo],
+    "tvo_upper": [tvo_upper, lambda log_w: tvo_upper(log_w, [0.0, 1.0])],
+    "jackknife": [jackknife],
+    "cubo": [cubo],
+    "eubo": [eubo],
+}
+
+
+def sides(log_joint, log_q, bounds, n_samples, *, at_the_posterior):
+    """E[bound] − log p(x), of tuples from q, or of draws from the posterior: exactly."""
+    log_p = np.logsumexp(log_joint)
+    if at_the_posterior:
+        return [float((np.exp(log_joint - log_p) * (log_joint - log_q)).sum() - log_p)]
+    return [float(expected_bound(bound, log_joint, log_q, n_samples) - log_p) for bound in bounds]
+
+
+@pytest.mark.parametrize("name", OF_WEIGHTS)
+def test_the_table_says_on_which_side_of_log_p_each_lies(xp, name):
+    """One that is declared neither is seen on both sides; the others on theirs, for every table of states tried."""
+    direction, seen = CONTRACTS[name].direction, []
+    rng = backend.default_rng(0)
+    for n_samples, spread in 3 * list(itertools.product([2, 3, 6], [0.3, 3.0])):
+        log_joint, logits = spread * rng.standard_normal(4), spread * rng.standard_normal(4)
+        log_q = logits - np.logsumexp(logits)
+        seen += sides(log_joint, log_q, OF_WEIGHTS[name], n_samples, at_the_posterior=name == "eubo")
+    assert {"lower": max(seen) < 1e-12, "upper": min(seen) > -1e-12, "neither": min(seen) < -0.01 < 0.01 < max(seen)}[
+        direction
+    ]
+    assert {name for name, contract in CONTRACTS.items() if contract.estimates.startswith("log p(x), from")} == {
+        *OF_WEIGHTS
+    } - {"iwae"}
 
 
 @pytest.mark.parametrize("power", [1e-13, 1e-10, 1e-7, 1e-4, 9.9e-3])
