@@ -144,8 +144,7 @@ class MixtureOfGaussians(Mixture):
 
     def is_valid(self) -> bool:
         """Whether the weights are positive and the covariances definite."""
-        zeros = np.zeros_like(self._kind.variances(self.covariances))
-        sound = self._kind.are_sound(self.covariances, zeros, self.known_factors)
+        sound = self._kind.are_sound(self.covariances, np.zeros_like(self._kind.variances(self.covariances)))
         return bool((self.weights > 0).all() & sound.all())
 
     def component_log_joint(self, x: Array) -> Array:
