@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilvm.inference.shards import MOST_SHARDS, Shard, shards, slices
+from minilvm.inference.shards import MOST_SHARDS, Shard, shards, slices, stream
 
 
 def sent(shard: Shard) -> tuple[Shard, int]:
@@ -51,3 +51,22 @@ def test_of_a_memory_map_the_address_is_sent_and_of_an_array_its_numbers(tmp_pat
                 numpy.testing.assert_array_equal(arrived.weight, shard.weight)
                 assert arrived.start == shard.start
                 assert weight is not None or size < most
+
+
+def test_a_point_of_a_stream_has_its_place_among_all():
+    chunks = [numpy.zeros((n, 2)) for n in (3, 5, 2)]
+    assert [shard.start for shard in stream(chunks, lambda _: None)] == [0, 3, 8]
+
+
+@pytest.mark.parametrize(
+    ("weight", "what"),
+    [
+        ([1.0, -1.0, 1.0], "finite and at least 0"),
+        ([1.0, numpy.nan, 1.0], "finite and at least 0"),
+        ([1.0, 1.0], r"has shape \(2,\); expected \(3,\)"),
+    ],
+)
+def test_weights_in_a_stream_are_checked_as_others_are(weight, what):
+    chunks = [numpy.zeros((3, 2)), (numpy.zeros((3, 2)), numpy.array(weight))]
+    with pytest.raises(ValueError, match=what):
+        list(stream(chunks, lambda _: None))

@@ -247,6 +247,15 @@ def test_a_stream_that_says_the_same_again_and_again_leads_to_the_optimum(kind):
     assert max(numpy.diff(below)) < 1e-9
 
 
+def test_a_stream_from_parameters_set_by_hand_has_seen_what_it_was_given():
+    x = blobs()
+    donor, mixture = GaussianMixture(3, random_state=0).fit(x), GaussianMixture(3)
+    for name in ("weights_", "means_", "covariances_", "precisions_cholesky_"):
+        setattr(mixture, name, getattr(donor, name))
+    assert mixture.partial_fit(x[:50]).n_samples_seen_ == 50
+    assert mixture.partial_fit(x[50:80]).n_samples_seen_ == 80
+
+
 @each_type
 def test_after_a_fit_the_stream_goes_on_from_there(kind):
     x = blobs()

@@ -150,3 +150,22 @@ def test_a_variance_that_is_the_rounding_of_zero_has_collapsed_whatever_its_sign
     second = xp.asarray([[[3.0 * (1.0 + ulps * numpy.finfo(float).eps)]]])  # of three points at 1: E[x²] − μ² = 0
     with pytest.raises(ValueError, match="component 0 has collapsed"):
         start.m_step(GaussianStatistics(xp.asarray([3.0]), xp.asarray([[3.0]]), second, xp.zeros((1, 1))))
+
+
+@pytest.mark.parametrize("kind", ["diag", "spherical"])
+def test_variances_need_no_features_that_are_independent(kind):
+    x = numpy.random.default_rng(0).standard_normal((20, 2))
+    start = MixtureOfGaussians.initialise(numpy.c_[x, x[:, 0]], 2, rng=0, covariance_type=kind)
+    assert start.is_valid()
+    with pytest.raises(ValueError, match="linearly dependent"):
+        MixtureOfGaussians.initialise(numpy.c_[x, x[:, 0]], 2, rng=0)
+
+
+def test_one_variance_for_all_features_may_have_a_constant_among_them():
+    x = numpy.c_[numpy.random.default_rng(0).standard_normal((20, 2)), numpy.ones(20)]
+    assert MixtureOfGaussians.initialise(x, 3, rng=0, covariance_type="spherical").is_valid()
+    for kind in ("diag", "full", "tied"):
+        with pytest.raises(ValueError, match=r"x\[:, 2\] is constant"):
+            MixtureOfGaussians.initialise(x, 3, rng=0, covariance_type=kind)
+    with pytest.raises(ValueError, match="covariance_type is 'ful'; expected one of"):
+        MixtureOfGaussians.initialise(x, 3, rng=0, covariance_type="ful")

@@ -85,3 +85,21 @@ def test_data_that_are_no_numbers_are_found():
     x[7, 3] = numpy.nan
     with pytest.raises(ValueError, match=r"x\[7, 3\] is nan"):
         em_pass(model, [x])
+
+
+def test_the_scale_of_the_weights_has_no_say():
+    """What is left out is negligible beside the largest weight; beside 1, all of it would be."""
+    x, model = problem(8.0)
+    _, expected = em_pass(model, x)
+    _, found = em_pass(model, x, sample_weight=numpy.full(N, 1e-23))
+    numpy.testing.assert_allclose(found.second, 1e-23 * expected.second, rtol=1e-12, atol=1e-33)
+
+
+def test_a_kernel_that_stands_in_for_another_is_asked_again(monkeypatch):
+    """A component of few data is computed in full; that its digits are lost must not pass because it was."""
+    x, model = problem(8.0)
+    asked = []
+    monkeypatch.setattr(ScreenedFull, "again", lambda kernel, statistics: WhitenedFull(*kernel.parameters))
+    monkeypatch.setattr(WhitenedFull, "again", lambda kernel, statistics: asked.append(type(kernel)))
+    em_pass(model, x)
+    assert asked == [WhitenedFull]
