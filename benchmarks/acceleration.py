@@ -5,12 +5,12 @@ The problems are those of `tests/inference/test_steps.py`; both stop where a ste
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
 import numpy
+from harness import command_line
 
 from minilvm.inference import fit_em
 
@@ -22,10 +22,7 @@ PROBLEMS = [overlapping, overfitted, in_other_units, diagonal, faint_bits]
 
 def main() -> None:
     """Run `[--quick] [--json FILE]`."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="the first problem only")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, "the first problem only").parse_args()
     rows = []
     print("| problem | passes, EM | passes, SQUAREM | times fewer | higher by, nats |\n|---|---:|---:|---:|---:|")
     for problem in PROBLEMS[: 1 if arguments.quick else None]:

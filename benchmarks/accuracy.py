@@ -7,13 +7,13 @@ stands first, then scikit-learn's.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import warnings
 from pathlib import Path
 
 import numpy
+from harness import command_line
 from sklearn import mixture
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -41,10 +41,7 @@ def theirs(x: numpy.ndarray, model):
 
 def main() -> None:
     """Run `[--quick] [--json FILE]`."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two widths only")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, "two widths only").parse_args()
     rows = []
     print(HEADER)
     for exponent in (1, 7) if arguments.quick else range(1, 8):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness import machine
+from harness import command_line, machine
 
 from minilvm.inference import em_pass
 from minilvm.inference.workers import one_blas_thread
@@ -51,9 +50,7 @@ def draw(rows: list[dict[str, object]], file: Path) -> None:
 
 def main() -> None:
     """Run `[--quick] [--json FILE] [--plot FILE]`."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few sizes, once: does it run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
+    parser = command_line(__doc__, "few sizes, once: does it run")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them")
     arguments = parser.parse_args()
     points, components = (POINTS[:2], COMPONENTS[:2]) if arguments.quick else (POINTS, COMPONENTS)

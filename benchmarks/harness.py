@@ -122,12 +122,17 @@ def machine() -> str:
     return f"{processor}; {', '.join(versions)}"
 
 
-def main(contests: Callable[..., Iterable[Contest]], doc: str) -> list[Row]:
-    """Run a benchmark's contests as its command line asks: `[--quick] [--json FILE]`."""
+def command_line(doc: str, quick: str) -> argparse.ArgumentParser:
+    """Return what every benchmark is asked by: `[--quick] [--json FILE]`."""
     parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="few rounds: does it run, not how fast")
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
-    arguments = parser.parse_args()
+    return parser
+
+
+def main(contests: Callable[..., Iterable[Contest]], doc: str) -> list[Row]:
+    """Run a benchmark's contests as its command line asks."""
+    arguments = command_line(doc, "few rounds: does it run, not how fast").parse_args()
     rows: list[Row] = []
     for contest in contests(quick=arguments.quick):
         for name, work in contest.peers.items():

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from harness import installed, machine
+from harness import command_line, installed, machine
 
 BATCH, NET = 10_000, (784, [200, 200], 50)
 
@@ -86,9 +86,7 @@ def in_new_process(*arguments: str) -> list[float]:
 
 def main() -> None:
     """Run `[--quick] [--json FILE]`, or one contender where `--only` says so."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a small batch and few repeats: does it run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
+    parser = command_line(__doc__, "a small batch and few repeats: does it run")
     parser.add_argument("--only", nargs=2, metavar=("WHAT", "SIZE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:

@@ -8,13 +8,12 @@ and number of components for all; scikit-learn starts as it does by default, fro
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import warnings
-from pathlib import Path
 
 import numpy
+from harness import command_line
 from sklearn import datasets, mixture
 from sklearn.decomposition import PCA
 
@@ -57,10 +56,7 @@ def _standard(x):
 
 def main() -> None:
     """Print the table, and write it as JSON where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two starts: does it run, not what it finds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON too")
-    arguments = parser.parse_args()
+    arguments = command_line(__doc__, "two starts: does it run, not what it finds").parse_args()
     warnings.simplefilter("ignore")  # of fits that stop before they have converged
     starts = range(2 if arguments.quick else 20)
     print(HEADER)

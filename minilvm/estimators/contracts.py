@@ -1,4 +1,4 @@
-"""What every gradient estimator claims and needs, as a table, and what they share.
+"""What every estimator claims and needs, as a table, and what they share.
 
 An estimator that is asked of a law it cannot serve does not fail by itself: it returns numbers of the right shape with
 a wrong mean. So it is refused here, before a draw is made, and the refusal names those that are sound. Whether r is
