@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy
 
@@ -17,8 +17,10 @@ from minilvm.backend import Array
 from minilvm.inference.shards import Data, Shard, check_weight, slices
 from minilvm.inference.workers import spread
 from minilvm.models.base import check_data
-from minilvm.models.kernels import Kernel, TableKernel
+from minilvm.models.kernels import Kernel, Sums, TableKernel
 from minilvm.tape import Tensor, stop_gradient
+
+FAR: Final = -190.0  # below a ceiling; with `NO_DENORMALS` more below that, exp is still far from its own end at −708
 
 
 class EMModel(Protocol):
@@ -55,7 +57,7 @@ def e_step(model: EMModel, x: Array) -> tuple[Array, Array]:
     tables = []
     with numpy.errstate(over="ignore", invalid="ignore"):  # what is not finite is found, and named
         for rows in slices(len(x), kernel.chunk):
-            r, log_marginal = _bayes(kernel(x[rows])[0], -math.inf)
+            r, log_marginal = _bayes(kernel.log_joint(x[rows]), -math.inf)
             _require_possible(log_marginal, range(rows.start, rows.stop))
             tables.append((r.T, log_marginal))
     responsibilities, log_marginals = (numpy.concatenate(parts) for parts in zip(*tables, strict=True))
@@ -153,8 +155,7 @@ def _sum_chunk(kernel: Kernel, x: Array, weight: Array | None, start: int) -> Pa
     if weight is not None and not bool(weight.all()):  # a point of weight 0 is not there
         there = weight > 0
         x, weight, places = x[there], weight[there], numpy.flatnonzero(backend.to_numpy(there)) + start
-    log_joint, sums = kernel(x)
-    r, log_marginal = _bayes(log_joint, kernel.floor)
+    r, log_marginal, sums = _posterior(kernel, x)
     log_likelihood = float(log_marginal.sum() if weight is None else log_marginal @ weight)
     if not math.isfinite(log_likelihood):
         kernel.check(x)
@@ -165,17 +166,38 @@ def _sum_chunk(kernel: Kernel, x: Array, weight: Array | None, start: int) -> Pa
     return Pass(log_likelihood, float(weight.sum()), sums(r))
 
 
+def _posterior(kernel: Kernel, x: Array) -> tuple[Array, Array, Sums]:
+    """p(c | x_n), of shape (C, n), log p(x_n), and the function from the first to sums.
+
+    Under a ceiling no exponential overflows, and the datum's own maximum need not be found and subtracted: two passes
+    over the table less. But where all components of a datum are so far down that they would underflow, it is.
+    """
+    table, sums = kernel(x)
+    if kernel.ceiling is None:
+        return *_bayes(table, kernel.floor), sums
+    r, total = _exponentials(table, kernel.floor + FAR)
+    if r.size > 0 and bool(total.min() < math.exp(FAR)):
+        return *_bayes(kernel.log_joint(x), kernel.floor), sums
+    r *= 1.0 / total
+    return r, numpy.log(total, out=total) + kernel.ceiling, sums
+
+
 def _bayes(log_joint: Array, floor: float) -> tuple[Array, Array]:
     """Bayes' rule: log p(x_n, c), of shape (C, n), becomes p(c | x_n), in place; also returns log p(x_n)."""
-    r, top = log_joint, log_joint.max(axis=0)
-    r -= top
-    if r.size > 0 and bool(r.min() < floor):
-        numpy.maximum(r, numpy.full_like(top, floor), out=r)  # of an array and a number NumPy's loop is slow
-    numpy.exp(r, out=r)
-    total = r.sum(axis=0)
+    top = log_joint.max(axis=0)
+    log_joint -= top
+    r, total = _exponentials(log_joint, floor)
     r *= 1.0 / total
     top += numpy.log(total)
     return r, top
+
+
+def _exponentials(table: Array, floor: float) -> tuple[Array, Array]:
+    """Exponentials of what is at least the floor, or counts as that, in place; and their sums over components."""
+    if table.size > 0 and bool(table.min() < floor):
+        numpy.maximum(table, numpy.full_like(table[0], floor), out=table)  # with a number NumPy's loop is slow
+    r = numpy.exp(table, out=table)
+    return r, r.sum(axis=0)
 
 
 def _require_possible(log_marginal: Array, places: Sequence[int]) -> None:

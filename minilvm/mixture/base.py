@@ -255,6 +255,6 @@ def require_possible(log_p: Array, start: int) -> None:
 
 
 def _log_joint(kernel: Kernel, x: Array, start: int) -> Array:
-    log_joint, _ = kernel(x)
+    log_joint = kernel.log_joint(x)
     require_possible(log_joint.max(axis=0), start)
     return log_joint

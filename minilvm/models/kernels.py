@@ -21,24 +21,31 @@ NO_DENORMALS: Final = -500.0  # for log responsibilities: exp gives denormals be
 
 def points_at_a_time(numbers: int, like: Array, least: int, most: int) -> int:
     """Return how many points to take where so many numbers are made of each: what fits a cache, or fills a GPU."""
-    return max(least, min(2**17 // numbers, most)) if namespace(like) is numpy else max(1, 2**25 // numbers)
+    return max(least, min(2**18 // numbers, most)) if namespace(like) is numpy else max(1, 2**25 // numbers)
 
 
 class Kernel(abc.ABC):
-    """A function of a chunk x (n, D): the table log p(x_n, z = c), of shape (C, n), and the way from there to sums.
+    """A function of a chunk x (n, D): a table of log p(x_n, z = c), of shape (C, n), and the way from there to sums.
 
-    The second part of what it returns shares the work of the first. It takes responsibilities (C, n), with the weights
-    of the data in them, and returns something that adds up over chunks; `statistics` reads the total.
+    Of the table a `ceiling` has been subtracted, if there is one. The second part of what is returned shares the work
+    of the first. It takes responsibilities (C, n), with the weights of the data in them, and returns something that
+    adds up over chunks; `statistics` reads the total.
 
     Kernels know nothing of the rest of the data, so that they can be sent where it is.
     """
 
     chunk = 4096  # points: few enough that what is made of them stays in cache
     floor = -numpy.inf  # of log responsibilities, where no component is impossible
+    ceiling: float | None = None  # no log p(x_n, c) is higher, if that is known of one
 
     @abc.abstractmethod
     def __call__(self, x: Array) -> tuple[Array, Sums]:
         """Return the table, for the caller to overwrite, and the function from responsibilities to sums."""
+
+    def log_joint(self, x: Array) -> Array:
+        """Return log p(x_n, z = c), of shape (C, n)."""
+        table, _ = self(x)
+        return table if self.ceiling is None else table + self.ceiling
 
     def statistics(self, sums: Any) -> Any:
         """Return what `m_step` takes."""
@@ -97,8 +104,8 @@ class _Recentred(Kernel):
     floor = NO_DENORMALS
 
     def __init__(self, table: GaussianKernel, centres: Array) -> None:
-        self.table, self.centres, self.chunk = table, centres, table.chunk
+        self.table, self.centres, self.chunk, self.ceiling = table, centres, table.chunk, table.ceiling
 
     def __call__(self, x: Array) -> tuple[Array, Sums]:
-        log_joint, _ = self.table(x)
-        return log_joint, lambda r: GaussianStatistics.from_data(x, r.T, self.centres, self.table.covariance_type)
+        table, _ = self.table(x)
+        return table, lambda r: GaussianStatistics.from_data(x, r.T, self.centres, self.table.covariance_type)

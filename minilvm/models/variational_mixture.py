@@ -154,8 +154,7 @@ class VariationalMixture:
     def component_log_joint(self, x: Array) -> Array:
         """Return log ρ, of shape (N, C)."""
         self.check_data(x)
-        log_rho, _ = self.kernel()(x)
-        return log_rho.T
+        return self.kernel().log_joint(x).T
 
     def statistics(self, x: Array, responsibilities: Array) -> GaussianStatistics:
         """Sum the data's moments, each point shared among the components by its `responsibilities` (N, C)."""

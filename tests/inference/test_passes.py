@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minilvm.numpy as np
 from minilvm import backend, tree
 from minilvm.inference import e_step, em_pass, fit_em
 from minilvm.models import BernoulliMixture, GaussianStatistics, MixtureOfGaussians
+from minilvm.models.feature_kernels import FullFeatures
 from minilvm.models.kernels import Kernel
 from minilvm.testing import gaussian_mixtures
 from tests.testing.helpers import assert_allclose, host, moved
@@ -145,6 +147,36 @@ def test_bayes_rule_keeps_a_component_that_cannot_be_at_0_but_for_a_floor(xp):
     floor = -500.0
     _, r = em_pass(OneTable(), xp.zeros((2, 1)))
     numpy.testing.assert_allclose(host(r)[2], [numpy.exp(-500.0), 0.5])
+
+
+def two_clusters(apart):
+    return moved(MixtureOfGaussians(numpy.array([0.3, 0.7]), numpy.array([[0.0], [apart]]), numpy.ones((2, 1, 1))))
+
+
+@pytest.mark.parametrize("far", [1.0, 19.0, 21.0, 40.0, 1000.0])
+def test_a_datum_far_from_every_component_is_shared_like_any_other(xp, far):
+    """Its densities would underflow, all of them, if they were not divided by the largest of its own."""
+    model, x = two_clusters(1.0), xp.asarray([[0.0], [0.5], [far]])
+    log_joint = model.component_log_joint(x)
+    log_marginal = np.logsumexp(log_joint, axis=1)
+    log_likelihood, statistics = em_pass(model, x)
+    numpy.testing.assert_allclose(log_likelihood, float(log_marginal.sum()), rtol=1e-12)
+    expected = model.statistics(x, np.exp(log_joint - log_marginal[:, None]))
+    assert_same(statistics, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("last", [5.0, 60.0])
+def test_responsibilities_are_never_denormals(xp, last, monkeypatch):
+    """exp gives them below −708, and they are slow to multiply with; e⁻⁵⁰⁰ is as good as nothing, and is not."""
+    seen = []
+
+    def seen_by(kernel, phi, r, then=FullFeatures._sum):
+        seen.append(host(r).copy())
+        return then(kernel, phi, r)
+
+    monkeypatch.setattr(FullFeatures, "_sum", seen_by)
+    em_pass(two_clusters(60.0), xp.linspace(0.0, last, 200)[:, None])
+    assert numpy.finfo(float).tiny < seen[0].min() < 1e-200
 
 
 def nan_in(x):
