@@ -16,7 +16,7 @@
 # enumeration.
 
 # %%
-"""Chapter 3: bounds on log p(x), from below and from above (N7, N8, N9, N17, N18)."""
+"""Chapter 3: bounds on log p(x), from below and from above (N7, N8, N9, N17, N18; annealing)."""
 
 import course
 import matplotlib.pyplot as plt
@@ -26,7 +26,14 @@ from tqdm import tqdm
 from minilvm.autograd import grad
 from minilvm.backend import Array
 from minilvm.distributions import Distribution
-from minilvm.estimators import exact_log_marginal, expectation, iwae, log_weights
+from minilvm.estimators import (
+    bidirectional_monte_carlo,
+    exact_log_marginal,
+    expectation,
+    explain,
+    iwae,
+    log_weights,
+)
 from minilvm.inference import Adam
 from minilvm.models import SigmoidBeliefNetwork, factorised_bernoulli
 
@@ -87,6 +94,14 @@ course.report("log p(x), by enumeration, nats", f"{exact:.4f}")
 course.report("ELBO of the best independent q", f"{elbos[-1]:.4f}", "≤ log p(x)", holds=elbos[-1] <= exact)
 course.report("KL(q ‖ p(z | x))", f"{divergences[-1]:.4f}", f"{exact - elbos[-1]:.4f}  the gap (N9)", holds=gap < 1e-12)
 course.report("largest error of ELBO + KL = log p(x)", f"{gap:.1g}", "0, for every q on the way", holds=gap < 1e-12)
+
+# %% [markdown]
+# `explain` prints the same for any model and `q`, with the slack at every inequality: here for the `q` that we began
+# with, and for the one that we ended with.
+
+# %%
+for law in (factorised_bernoulli(climb[0]), q):
+    print(explain(model, law, x))
 
 # %% [markdown]
 # At the exact posterior the bound is tight in the strongest sense: not on average but in every draw, because w =
@@ -151,10 +166,46 @@ course.report(
 )
 
 # %% [markdown]
+# ## A path to the posterior
+#
+# The other way to a tighter bound is a better `q`, and it need not be found by climbing. *Annealed importance sampling*
+# starts from a law that knows nothing of `x`, here the prior, and walks every draw towards the posterior in T steps,
+# through the laws
+#
+#     π_β(z) ∝ p(z)^(1−β) p(x, z)^β,    β from 0 to 1
+#
+# At each it redraws the bits, one by one given the others, and multiplies the weight by what the step in β changes.
+# Such a weight has mean p(x) again, so the mean of its logarithm is a lower bound; and of a walk *backwards*, from a
+# draw of the posterior, 1/w has mean 1/p(x), which is an upper bound. One draw is enough: what tightens both is T.
+
+# %%
+n_walks = 50 if quick else 400
+steps = [1, 3, 10, 30] if quick else [1, 3, 10, 30, 100]
+
+walked = []
+for T in tqdm(steps, desc="walking"):
+    ends = model.posterior(x).sample((n_walks,), rng=rng)[:, 0]
+    both = bidirectional_monte_carlo(
+        model, model.prior, np.repeat(x, n_walks, axis=0), 1, n_steps=T, posterior_draws=ends, rng=rng
+    )
+    walked.append([both.lower, both.upper])
+walked = np.array(walked)  # (len(steps), 2, n_walks)
+annealed, annealed_error = walked.mean(axis=2), walked.std(axis=2) / np.sqrt(n_walks)
+
+for side, sign, relation in ((0, -1, "≤"), (1, 1, "≥")):
+    value, error = annealed[-1, side], annealed_error[-1, side]
+    course.report(
+        f"annealed from the prior, {steps[-1]} steps, {('forwards', 'backwards')[side]}",
+        f"{value:.4f} ± {error:.4f}",
+        f"{relation} {exact:.4f}  log p(x)",
+        holds=sign * (value - exact) > -5 * error,
+    )
+
+# %% [markdown]
 # ## The picture
 
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(13, 5))
+fig, (left, middle, right) = plt.subplots(1, 3, figsize=(18, 5))
 
 shown = [0, 5, 10, 20, 300]
 labels = ["uniform q", *(f"{step} steps" for step in shown[1:-1]), "300 steps", "posterior"]
@@ -172,17 +223,26 @@ left.set(ylabel="nats", ylim=(floor, exact + 0.2 * (exact - floor)))
 left.set_title("ELBO + KL = log p(x), whatever q")
 left.legend(loc="upper left", ncols=3)
 
-right.axhline(exact, color="black", lw=1.2, ls="--", label="log p(x), exact")
-right.errorbar(
+middle.axhline(exact, color="black", lw=1.2, ls="--", label="log p(x), exact")
+middle.errorbar(
     grid, upper, 2 * upper_error, fmt="v-", color=course.RED, capsize=3, label="upper: one draw from p(z | x)"
 )
-right.errorbar(grid, lower, 2 * lower_error, fmt="^-", color=course.BLUE, capsize=3, label="lower: IWAE")
-right.annotate("EUBO", (1, upper[0]), (8, 2), textcoords="offset points", color=course.RED)
-right.annotate("ELBO", (1, lower[0]), (8, -10), textcoords="offset points", color=course.BLUE)
-right.set(xscale="log", xlabel="draws K", ylabel="bound on log p(x), nats", xticks=grid, xticklabels=grid)
+middle.errorbar(grid, lower, 2 * lower_error, fmt="^-", color=course.BLUE, capsize=3, label="lower: IWAE")
+middle.annotate("EUBO", (1, upper[0]), (8, 2), textcoords="offset points", color=course.RED)
+middle.annotate("ELBO", (1, lower[0]), (8, -10), textcoords="offset points", color=course.BLUE)
+middle.set(xscale="log", xlabel="draws K", ylabel="bound on log p(x), nats", xticks=grid, xticklabels=grid)
+middle.minorticks_off()
+middle.set_title("More draws close the sandwich\n(bars: 2 standard errors)")
+middle.legend(loc="upper right")
+
+right.axhline(exact, color="black", lw=1.2, ls="--", label="log p(x), exact")
+for side, marker, colour, name in ((1, "v-", course.RED, "backwards"), (0, "^-", course.BLUE, "forwards")):
+    mean, error = annealed[:, side], annealed_error[:, side]
+    right.errorbar(steps, mean, 2 * error, fmt=marker, color=colour, capsize=3, label=f"{name}, one draw")
+right.set(xscale="log", xlabel="steps T from the prior to the posterior", xticks=steps, xticklabels=steps)
 right.minorticks_off()
-right.set_title("More draws close the sandwich\n(bars: 2 standard errors)")
-right.legend(loc="upper right")
+right.set_title("So do more steps, from a q that knows nothing\n(bars: 2 standard errors)")
+right.legend(loc="lower right")
 
 course.save(fig, "03_the_bound")
 

@@ -17,9 +17,15 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-from minilvm import backend
+# Matrices are small here: threads of their library only get into the way of each other, and of the other workers'.
+# Said before it is loaded, and to be inherited by processes.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from minilvm import backend  # noqa: E402
 
 HERE = Path(__file__).parent
 sys.path += [str(HERE), str(HERE / "numpy")]  # for strict_cupy.py and cases.py
