@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import command_line, machine
 
 from minilvm.inference import em_pass
-from minilvm.inference.workers import one_blas_thread
+from minilvm.threads import one_blas_thread
 
 POINTS, COMPONENTS = [10_000, 30_000, 100_000, 300_000, 1_000_000], [2, 4, 8, 16, 32, 64]
 D = 4

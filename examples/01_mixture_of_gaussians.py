@@ -43,8 +43,8 @@ start = MixtureOfGaussians.initialise(x, n_components=2, rng=0)
 # - **E-step**: the best `q` for these θ makes every divergence zero. It is the posterior, the *responsibilities*
 #   p(z = c | x_n), and Bayes' rule gives it. Now F *equals* the log-likelihood.
 # - **M-step**: the best θ for this `q`. Each Gaussian takes the mean and the covariance of the points, weighted by
-#   its responsibilities; its π_c is its share of the data. F rises, and the log-likelihood, which is above F, rises
-#   more.
+#   its responsibilities; its π_c is its share of the data. F rises, and the log-likelihood, which is above F, at
+#   least as much.
 #
 # Here are six steps of it. After every half-step we write down F, and the log-likelihood that it bounds.
 
@@ -76,14 +76,23 @@ weights, means, covariances = model.weights[order], model.means[order], model.co
 #
 # The answer is known to all the digits below. That EM never falls is a theorem, and easily true of a wrong program
 # too (one that forgets to update π, say). That the *gradient* of the log-likelihood vanishes at the end is the
-# sharper test. By Fisher's identity, with N_c = Σ_n p(z = c | x_n), it is Σ_n p(z = c | x_n) Σ_c⁻¹ (x_n − μ_c) for
-# a mean, and N_c − N π_c for the weights.
+# sharper test. With r_nc = p(z = c | x_n), N_c = Σ_n r_nc and S_c = Σ_n r_nc (x_n − μ_c) (x_n − μ_c)ᵀ it is, by
+# Fisher's identity (docs/notes.md, 4.5),
+#
+#     N_c − N π_c                        for the logits of the weights,
+#     Σ_c⁻¹ Σ_n r_nc (x_n − μ_c)         for a mean, and
+#     ½ Σ_c⁻¹ (S_c − N_c Σ_c) Σ_c⁻¹      for a covariance.
 
 # %%
-gaps = x[:, None, :] - means
-gradient_means = np.einsum("nc,cij,ncj->ci", responsibilities[:, order], np.linalg.inv(covariances), gaps)
-gradient_weights = responsibilities[:, order].sum(axis=0) - len(x) * weights
-gradient = max(np.abs(gradient_means).max(), np.abs(gradient_weights).max())
+r, gaps = responsibilities[:, order], x[:, None, :] - means
+counts, precisions = r.sum(axis=0), np.linalg.inv(covariances)
+scatter = np.einsum("nc,nci,ncj->cij", r, gaps, gaps)
+gradients = (
+    counts - len(x) * weights,
+    np.einsum("cij,nc,ncj->ci", precisions, r, gaps),
+    0.5 * precisions @ (scatter - counts[:, None, None] * covariances) @ precisions,
+)
+gradient = max(np.abs(part).max() for part in gradients)
 largest_fall = round(max(0.0, -np.diff(result.lower_bounds).min()), 9)  # what is smaller is rounding
 gap_after_e = round(np.abs(np.subtract(log_likelihood, F)[::2]).max(), 9)
 

@@ -8,7 +8,7 @@
 #
 # What is the probability of the effects that we saw? By the rule of chapter 1, add up over what we did not see:
 #
-#     log p(x) = log Σ_z p(x, z)                                                                              (N4)
+#     log p(x) = log Σ_z p(x, z)                                                                   (N4, for one x)
 #
 # With ten causes the sum has 2¹⁰ = 1024 terms, and can be done. With a hundred it has 10³⁰ and cannot. We keep to
 # ten, so that there is a truth to measure against, and forbid ourselves to use it.
@@ -57,8 +57,8 @@ print(f"  log p(x) = {exact:.2f}; from 100 uniform draws {naive.log_p[0]:.2f} ±
 #
 # Uniform sampling is the special case of a uniform `q`, and sampling causes from the prior is another, in which the
 # weight is p(x | z). The third `q` below knows something of `x`: each bit is on with its own posterior probability,
-# independently of the others. (We read those ten numbers off the exact posterior here. Chapter 3 learns them
-# without it.)
+# independently of the others. (We read those ten numbers off the exact posterior here. Chapter 3 finds ten others,
+# nearly as good, without it.)
 
 # %%
 states = model.prior.enumerate_support()  # (1024, 10)
@@ -102,13 +102,13 @@ def relative_error(name: str, k: int) -> float:
 # %% [markdown]
 # ## The numbers
 #
-# A relative error of 1 means that the estimate is wrong by as much as its own size. Beside it stands what a run can
+# A relative error of 1 means that the estimate is wrong by as much as p(x) itself. Beside it stands what a run can
 # *certify* about itself. A weight is never negative and has mean p(x), so by Markov's inequality
 #
 #     P( log p̂ − log(1/δ) ≥ log p(x) ) ≤ δ    for any K and any q                                             (N19)
 #
-# With δ = 0.05, `importance_sampling(log_w).lower_limit(0.05)`, which is log p̂ − 3.0, is at most log p(x) in at
-# least 95% of runs, however bad `q`.
+# With δ = 0.05, `importance_sampling(log_w).lower_limit(0.05)`, which is log p̂ − 3.0, is at most log p(x) with
+# probability at least 95%, however bad `q`.
 
 # %%
 delta = 0.05

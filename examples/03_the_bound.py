@@ -33,6 +33,7 @@ from minilvm.estimators import (
     explain,
     iwae,
     log_weights,
+    weigh,
 )
 from minilvm.inference import Adam
 from minilvm.models import SigmoidBeliefNetwork, factorised_bernoulli
@@ -69,15 +70,16 @@ def divergence(q: Distribution) -> float:
     return float(np.sum(np.exp(q.log_prob(states)) * (q.log_prob(states) - log_posterior)))
 
 
-logits = np.zeros((1, 10))  # the uniform q, which knows nothing
-optimizer = Adam(lr=0.1)
+logits = np.zeros((1, 10))  # the uniform q, which knows neither x nor the model
+optimizer = Adam(lr=0.5)
 state = optimizer.init(logits)
-climb = [logits]
-for _ in tqdm(range(300), desc="climbing the ELBO"):
+n_climbed, climb = 500, [logits]
+for _ in tqdm(range(n_climbed), desc="climbing the ELBO"):
     slope = grad(lambda a: -bound(a))(logits)
     logits, state = optimizer.step(logits, slope, state)
     climb.append(logits)
 q = factorised_bernoulli(logits)
+steepest = np.abs(grad(bound)(logits)).max()
 
 # %% [markdown]
 # ## The gap is the divergence
@@ -92,16 +94,17 @@ gap = np.abs(elbos + divergences - exact).max()
 
 course.report("log p(x), by enumeration, nats", f"{exact:.4f}")
 course.report("ELBO of the best independent q", f"{elbos[-1]:.4f}", "≤ log p(x)", holds=elbos[-1] <= exact)
+course.report("largest slope at the end", f"{steepest:.1g}", "0: a stationary point", holds=steepest < 1e-4)
 course.report("KL(q ‖ p(z | x))", f"{divergences[-1]:.4f}", f"{exact - elbos[-1]:.4f}  the gap (N9)", holds=gap < 1e-12)
 course.report("largest error of ELBO + KL = log p(x)", f"{gap:.1g}", "0, for every q on the way", holds=gap < 1e-12)
 
 # %% [markdown]
-# `explain` prints the same for any model and `q`, with the slack at every inequality: here for the `q` that we began
+# `explain` writes the same for any model and `q`, with the slack at every inequality: here for the `q` that we began
 # with, and for the one that we ended with.
 
 # %%
-for law in (factorised_bernoulli(climb[0]), q):
-    print(explain(model, law, x))
+for when, law in (("start", factorised_bernoulli(climb[0])), ("end", q)):
+    print(f"  q at the {when}:\n{explain(model, law, x)}")
 
 # %% [markdown]
 # At the exact posterior the bound is tight in the strongest sense: not on average but in every draw, because w =
@@ -138,7 +141,7 @@ for _ in tqdm(range(n_repetitions // at_once), desc="sampling the bounds"):
     log_w = log_weights(model, q.expand((at_once,)), np.repeat(x, at_once, axis=0), grid[-1], rng=rng)  # (50, at_once)
     below.append([iwae(log_w[:k]) for k in grid])
     z = model.posterior(x).sample((at_once,), rng=rng)
-    log_w[0] = (model.log_joint(x, z) - q.log_prob(z))[:, 0]  # one draw from the posterior
+    log_w[0] = weigh(model, q, x, z)[:, 0]  # one draw from the posterior
     above.append([iwae(log_w[:k]) for k in grid])
 below, above = np.concatenate(below, axis=1), np.concatenate(above, axis=1)  # (len(grid), n_repetitions)
 
@@ -169,33 +172,39 @@ course.report(
 # ## A path to the posterior
 #
 # The other way to a tighter bound is a better `q`, and it need not be found by climbing. *Annealed importance sampling*
-# starts from a law that knows nothing of `x`, here the prior, and walks every draw towards the posterior in T steps,
-# through the laws
+# starts from any `q`, here the prior, which knows nothing of `x`, and walks every draw towards the posterior in T steps
+# of β, through the laws
 #
-#     π_β(z) ∝ p(z)^(1−β) p(x, z)^β,    β from 0 to 1
+#     π_β(z) ∝ p(z)^(1−β) p(x, z)^β = p(z) p(x | z)^β,    β from 0 to 1
 #
-# At each it redraws the bits, one by one given the others, and multiplies the weight by what the step in β changes.
-# Such a weight has mean p(x) again, so the mean of its logarithm is a lower bound; and of a walk *backwards*, from a
-# draw of the posterior, 1/w has mean 1/p(x), which is an upper bound. One draw is enough: what tightens both is T.
+# Before each step in β but the first it redraws the bits, one by one given the others, and each step multiplies the
+# weight by w(z)^(β_t − β_{t−1}) (docs/notes.md, 8.5). Steps are short at first: β_t = (t/T)⁴.
+#
+# Such a weight has mean p(x) again, so the mean of its logarithm is a lower bound. Of a walk *backwards*, from a draw
+# of the posterior, 1/w has mean 1/p(x), so by Jensen E[log w] ≥ log p(x). With T = 1 the two are the prior's ELBO and
+# EUBO. Even with K = 1 both tighten as T grows.
+#
+# That is not free: a walk weighs T times, and redraws all bits T − 1 times. Here T = 100, at more than a hundred times
+# the cost of one draw, is no tighter than IWAE with a few draws from a good `q`. But it needs no good `q`.
 
 # %%
 n_walks = 50 if quick else 400
-steps = [1, 3, 10, 30] if quick else [1, 3, 10, 30, 100]
+lengths = [1, 3, 10, 30] if quick else [1, 3, 10, 30, 100]  # T
 
 walked = []
-for T in tqdm(steps, desc="walking"):
+for T in tqdm(lengths, desc="walking"):
     ends = model.posterior(x).sample((n_walks,), rng=rng)[:, 0]
     both = bidirectional_monte_carlo(
         model, model.prior, np.repeat(x, n_walks, axis=0), 1, n_steps=T, posterior_draws=ends, rng=rng
     )
     walked.append([both.lower, both.upper])
-walked = np.array(walked)  # (len(steps), 2, n_walks)
+walked = np.array(walked)  # (len(lengths), 2, n_walks)
 annealed, annealed_error = walked.mean(axis=2), walked.std(axis=2) / np.sqrt(n_walks)
 
 for side, sign, relation in ((0, -1, "≤"), (1, 1, "≥")):
     value, error = annealed[-1, side], annealed_error[-1, side]
     course.report(
-        f"annealed from the prior, {steps[-1]} steps, {('forwards', 'backwards')[side]}",
+        f"annealed, K = 1, T = {lengths[-1]}, {('forwards', 'backwards')[side]}",
         f"{value:.4f} ± {error:.4f}",
         f"{relation} {exact:.4f}  log p(x)",
         holds=sign * (value - exact) > -5 * error,
@@ -207,8 +216,8 @@ for side, sign, relation in ((0, -1, "≤"), (1, 1, "≥")):
 # %%
 fig, (left, middle, right) = plt.subplots(1, 3, figsize=(18, 5))
 
-shown = [0, 5, 10, 20, 300]
-labels = ["uniform q", *(f"{step} steps" for step in shown[1:-1]), "300 steps", "posterior"]
+shown = [0, 1, 2, 5, n_climbed]
+labels = ["uniform", "1 step", *(f"{step} steps" for step in shown[2:]), "posterior"]
 tops = np.append(elbos[shown], exact)
 gaps = np.append(divergences[shown], 0.0)
 floor = np.floor(elbos[0]) - 2
@@ -219,7 +228,7 @@ for i, (top, gap) in enumerate(zip(tops, gaps, strict=True)):
     left.annotate(f"{top:.2f}", (i, top), (0, -4), textcoords="offset points", ha="center", va="top", color="white")
     if gap > 1:
         left.annotate(f"{gap:.2f}", (i, top + gap / 2), ha="center", va="center")
-left.set(ylabel="nats", ylim=(floor, exact + 0.2 * (exact - floor)))
+left.set(xlabel="q, as Adam climbs", ylabel="nats", ylim=(floor, exact + 0.2 * (exact - floor)))
 left.set_title("ELBO + KL = log p(x), whatever q")
 left.legend(loc="upper left", ncols=3)
 
@@ -238,10 +247,13 @@ middle.legend(loc="upper right")
 right.axhline(exact, color="black", lw=1.2, ls="--", label="log p(x), exact")
 for side, marker, colour, name in ((1, "v-", course.RED, "backwards"), (0, "^-", course.BLUE, "forwards")):
     mean, error = annealed[:, side], annealed_error[:, side]
-    right.errorbar(steps, mean, 2 * error, fmt=marker, color=colour, capsize=3, label=f"{name}, one draw")
-right.set(xscale="log", xlabel="steps T from the prior to the posterior", xticks=steps, xticklabels=steps)
+    right.errorbar(lengths, mean, 2 * error, fmt=marker, color=colour, capsize=3, label=f"{name}, K = 1")
+right.annotate("EUBO of the prior", (1, annealed[0, 1]), (10, 2), textcoords="offset points", color=course.RED)
+right.annotate("ELBO of the prior", (1, annealed[0, 0]), (10, -8), textcoords="offset points", color=course.BLUE)
+right.set(xlabel="steps of β, T, from the prior to the posterior", ylabel="bound on log p(x), nats")
+right.set(xscale="log", xticks=lengths, xticklabels=lengths)
 right.minorticks_off()
-right.set_title("So do more steps, from a q that knows nothing\n(bars: 2 standard errors)")
+right.set_title("Small steps from the prior close it too\n(bars: 2 standard errors)")
 right.legend(loc="lower right")
 
 course.save(fig, "03_the_bound")

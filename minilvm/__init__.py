@@ -6,6 +6,7 @@ importance weight ``w = p(x, z) / q(z)``. Reading the package from the ground up
 ===================  ==================================================================================
 ``backend``          which array library computes: NumPy, or CuPy on a GPU
 ``tree``             functions mapped over nested containers and dataclasses of arrays
+``threads``          long calls on large arrays, on all cores
 ``tape``             what a traced computation leaves behind, and the walk back over it
 ``rules``            how a function learns its derivative: ``primitive``
 ``numpy``            NumPy's functions, each with its derivative beside it

@@ -32,7 +32,7 @@ sys.path += [str(HERE), str(HERE / "numpy")]  # for strict_cupy.py and cases.py
 
 EVERYWHERE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # `xp` has no state
 settings.register_profile("dev", EVERYWHERE, max_examples=20)
-settings.register_profile("ci", EVERYWHERE, max_examples=100, derandomize=True, print_blob=True)
+settings.register_profile("ci", EVERYWHERE, max_examples=50, derandomize=True, print_blob=True)
 settings.register_profile("thorough", EVERYWHERE, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

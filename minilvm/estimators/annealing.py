@@ -5,8 +5,9 @@
 
 *Forward*, z_1 ~ q and each z_t+1 comes from z_t by a transition that leaves π_β_t alone. Then E[w] = p(x), as for any
 importance weight: `iwae` of these is a lower bound (N17), `importance_sampling` an estimate with its certified limit
-(N19), and both are far better than those of q alone. *Backwards*, from an exact draw z_T ~ p(z | x), by the same
-transitions in the opposite order, E[1/w] = 1/p(x): an upper bound. The two enclose log p(x).
+(N19), and for large T, at T times the cost, both are far better than those of q alone. *Backwards*, from an exact draw
+z_T ~ p(z | x), by the same transitions in the opposite order, E[1/w] = 1/p(x): an upper bound. The two enclose
+log p(x).
 
 (Neal, arXiv:physics/9803008; Grosse, Ghahramani and Adams, arXiv:1511.02543.)
 """
@@ -92,7 +93,7 @@ def annealed_log_weights(
 
     log_w: Array = 0.0
     for here, there in itertools.pairwise(betas):
-        if here != betas[0]:
+        if here != betas[0]:  # the first factor is of the draw itself, before any move
             z = move(_tempered(model, q, x, here), z, rng=generator)
         log_w = log_w + abs(there - here) * weigh(model, q, x, z)
     if type(log_w) is Tensor:
@@ -145,7 +146,8 @@ def bidirectional_monte_carlo(
     _one_a_chain(posterior_draws, (n_samples, len(x), *q.event_shape))  # refused before the walk, if they must be
 
     def walk(draws: Array | None) -> Array:
-        how: dict[str, Any] = {"n_steps": n_steps, "posterior_draws": draws, "transition": transition, "rng": generator}
-        return annealed_log_weights(model, q, x, n_samples, **how)
+        return annealed_log_weights(
+            model, q, x, n_samples, n_steps=n_steps, posterior_draws=draws, transition=transition, rng=generator
+        )
 
     return Sandwich(lower=logmeanexp(walk(None)), upper=-logmeanexp(-walk(posterior_draws)))

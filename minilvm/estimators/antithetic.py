@@ -4,7 +4,7 @@ One uniform number u makes two bits that are as unlike as their probabilities al
 
     b = [u < p],   b̃ = [1 − u < p],   p = σ(a)
 
-Their difference in cost, times a weight that knows u, is an unbiased slope: no r ∇ log q, and nothing asked of r.
+Their difference in r, times a weight that knows u, is an unbiased slope: no r ∇ log q, and nothing asked of r.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def _paired(r: Integrand, q: Distribution, n_samples: int, rng: Any, *, averaged
     value = evaluated(r, np.concatenate([b, mirrored]), (n_samples, *q.batch_shape))
     if not is_traced(q):
         return value.mean(axis=0)
-    cost = stop_gradient(finite(value))
-    difference = (cost[:n_pairs] - cost[n_pairs:]).reshape(n_pairs, *q.batch_shape, *(1 for _ in q.event_shape))
+    r_k = stop_gradient(finite(value))
+    difference = (r_k[:n_pairs] - r_k[n_pairs:]).reshape(n_pairs, *q.batch_shape, *(1 for _ in q.event_shape))
     weight = 0.5 * (b - mirrored) * np.maximum(p, 1.0 - p) if averaged else 0.5 - u
     slope = (difference * weight).mean(axis=0)
     return moved(value.mean(axis=0), sum_rightmost(slope * differential(logits), len(q.event_shape)))

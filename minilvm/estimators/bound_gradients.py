@@ -3,7 +3,8 @@
 A bound on log p(x) is a function B of K log weights, and z_k ~ q(z; φ). With draws that are differentiable, autograd
 takes the slope of `iwae(log_weights(...))` by itself; two of these make that slope quieter. Where draws are not
 differentiable it would leave out a term, and be wrong; one of these puts it back, for any bound. The fourth climbs
-another objective in φ, and beside it stands the one that needs no data. Each of the four is
+another objective in φ, and beside it stands the one that needs no data. Their values and their slopes are what they
+say; the slope of such a slope is not that of the bound's. Each of the four is
 `f(model, q, x, n_samples, rng=)`, so `functools.partial(f, n_samples=5)` is an objective of `fit_svi`:
 
 >>> import functools, numpy

@@ -63,10 +63,8 @@ def _mean(log_w: Array) -> Array:
 
 def elbo_entropy_form(model: LogJoint, q: Distribution, x: Array, n_samples: int = 1, *, rng: Any) -> Array:
     """Return (1/K) Σ_k log p(x, z_k) + H(q), z_k ~ q (N8): the ELBO with the entropy in closed form. Lower bound."""
-    q = per_datum(q, x)
-    check_n_samples(n_samples)
-    check_support(model, q, x, n_samples)
-    return log_joint_of(model, x, sampler(q)((n_samples,), rng=rng)).mean(axis=0) + q.entropy()
+    q, z = _draws(model, q, x, n_samples, rng)
+    return log_joint_of(model, x, z).mean(axis=0) + q.entropy()
 
 
 def elbo_kl_form(model: LikelihoodModel, q: Distribution, x: Array, n_samples: int = 1, *, rng: Any) -> Array:
@@ -75,15 +73,21 @@ def elbo_kl_form(model: LikelihoodModel, q: Distribution, x: Array, n_samples: i
     The form that trains a VAE: the divergence is exact, so only the reconstruction is sampled.
     (Kingma and Welling, arXiv:1312.6114, eq. 7.)
     """
-    q = per_datum(q, x)
-    check_n_samples(n_samples)
-    check_support(model, q, x, n_samples)
-    log_likelihood = model.likelihood(sampler(q)((n_samples,), rng=rng)).log_prob(x)
+    q, z = _draws(model, q, x, n_samples, rng)
+    log_likelihood = model.likelihood(z).log_prob(x)
     if log_likelihood.shape != (n_samples, len(x)):
         raise ValueError(
             f"likelihood(z).log_prob(x) has shape {log_likelihood.shape}; expected (K, N) = {(n_samples, len(x))}"
         )
     return log_likelihood.mean(axis=0) - kl_divergence(q, model.prior)
+
+
+def _draws(model: LogJoint, q: Distribution, x: Array, n_samples: int, rng: Any) -> tuple[Distribution, Array]:
+    """Return q with a law for each datum, and `n_samples` draws of each, shape (K, N, …)."""
+    q = per_datum(q, x)
+    check_n_samples(n_samples)
+    check_support(model, q, x, n_samples)
+    return q, sampler(q)((n_samples,), rng=rng)
 
 
 def iwae(log_w: Array) -> Array:
@@ -189,7 +193,8 @@ def eubo(log_w: Array) -> Array:
     """Return (1/K) Σ_k log w_k for z_k from the exact posterior (N18): unbiased for an upper bound on log p(x).
 
     The gap is KL(p(z | x) ‖ q). The same average as `elbo`; where z comes from makes the difference, and no weight can
-    tell: `log_weights` draws from q, so of those this is the ELBO.
+    tell: `log_weights` draws from q, so of those this is the ELBO. Its slope is the bound's in the parameters of q;
+    those of p move the draws too, of which it knows nothing.
 
     >>> from minilvm.estimators import weigh
     >>> from minilvm.models import SigmoidBeliefNetwork

@@ -74,11 +74,25 @@ def base(q: Any) -> Any:
 def movable_logits(q: Any) -> Array:
     """Return the log-odds of the bits of q, or log π of its one-hot vectors; what is certain cannot be moved."""
     law = base(q)
-    if law.parameterization == "probs":
-        p = stop_gradient(law.probs)
-        if bool(((p == 0.0) | (p == 1.0)).any()):
-            raise ValueError('q has probabilities of 0 or 1, whose logarithms cannot be moved; use "score_function"')
+    check_uncertain(law)
     return law.logits if isinstance(law, Bernoulli) else law.log_probs
+
+
+def check_uncertain(q: Any) -> None:
+    """Refuse probabilities, or rates, of exactly 0: log q does not know how they would grow."""
+    law = base(q)
+    if getattr(law, "parameterization", None) == "probs":
+        p = stop_gradient(law.probs)
+        certain = (p == 0.0) | (p == 1.0)
+    elif isinstance(law, Poisson):
+        certain = stop_gradient(law.rate) == 0.0
+    else:
+        return
+    if bool(certain.any()):
+        raise ValueError(
+            "q has probabilities of exactly 0 or 1, whose logarithms cannot be moved; keep them between, as logits do"
+            + (', or use "measure_valued"' if MEASURES.met(q) else "")
+        )
 
 
 def _moves(law: Any) -> bool:
@@ -143,7 +157,7 @@ CONTRACTS: Final = {
     "tvo_upper": Contract(_W, "neither", "unbiased", (PATHS,), smooth=True, source="arXiv:1907.00031"),
     "jackknife": Contract(_W, "neither", "unbiased", (PATHS,), smooth=True, source="Nowozin (2018)"),
     "cubo": Contract(_W, "neither", "unbiased", (PATHS,), smooth=True, source="arXiv:1611.00328"),
-    "eubo": Contract(_W, "upper", "unbiased", source="N18"),  # of weights at draws from p(z | x), which φ does not move
+    "eubo": Contract(_W, "upper", "unbiased", source="N18"),  # in φ; θ moves the draws from p(z | x) too
 }
 
 
@@ -156,6 +170,8 @@ def check(estimator: str, q: Any) -> None:
                 f"{estimator} needs {need.description}; q is {_spelt(q)}. "
                 f"Unbiased for it: {', '.join(map(repr, sound_for(q, contract.estimates))) or 'none'}"
             )
+    if estimator in {"exact", "score_function", "vimco"} and is_traced(q):  # these differentiate log q
+        check_uncertain(q)
 
 
 def sound_for(q: Any, estimates: str = _E) -> list[str]:
@@ -199,14 +215,14 @@ def evaluated(r: Integrand, z: Array, shape: tuple[int, ...], *, smooth: bool = 
 
 
 def finite(value: Array) -> Array:
-    """Return the costs, with 0 for those that are infinite, so that what they multiply is a number; see `moved`."""
+    """Return values of r, with 0 for those that are infinite, so that what they multiply is a number; see `moved`."""
     return np.where(np.isinf(value), 0.0, value)
 
 
 def moved(mean: Array, slope: Array) -> Array:
     """Return a mean together with its slope, which is 0 in value; of an infinite mean there is none.
 
-    To count infinite costs for nothing would make them better than any cost below 0, and be a slope towards them.
+    To count infinite values for nothing would make −∞ better than any number below 0, and be a slope towards it.
     """
     return mean + np.where(np.isinf(mean), 0.0, slope)
 

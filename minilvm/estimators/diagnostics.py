@@ -98,10 +98,11 @@ def gap_ledger(log_p: Array, log_w_best: Array, log_w: Array) -> GapLedger:
 
         log p(x) − L(q) = [L(q*) − L(q)] + [L_K(q*) − L(q*)] + [log p(x) − L_K(q*)]
 
-    N20's approximation gap is the sum of the last two. L_K splits it (N17) into what K draws from q* show, and what is
-    left; with K the second vanishes. If log_p is exact and q* no worse than q, all three are at least 0 in expectation,
-    and the second is in every draw; judge the others by the standard errors of what they are means of. Where log_p is
-    an estimate, the last is only how far that is above this one. (Cremer, Li and Duvenaud, arXiv:1801.03558.)
+    N20's approximation gap is the sum of the last two. L_K splits it (N17) into what K draws from q* show, here called
+    the approximation, and what is left, the sampling gap, which vanishes as K grows. If log_p is exact and q* no worse
+    than q, all three are at least 0 in expectation, and the approximation is in every draw; judge the others by the
+    standard errors of what they are means of. Where log_p is an estimate, the sampling gap is only how far that is
+    above L_K(q*). (Cremer, Li and Duvenaud, arXiv:1801.03558.)
 
     Parameters
     ----------

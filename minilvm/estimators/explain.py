@@ -8,6 +8,7 @@ from typing import Any
 import minilvm.numpy as np
 from minilvm.backend import Array
 from minilvm.distributions import Distribution
+from minilvm.distributions.base import MOST_ELEMENTS
 from minilvm.estimators.contracts import LISTED, base
 from minilvm.estimators.marginal import ModelWithPrior, exact_log_marginal, importance_sampling
 from minilvm.estimators.quadrature import is_integrable, quadrature
@@ -20,8 +21,10 @@ def explain(model: ModelWithPrior, q: Distribution, x: Array, n_samples: int = 1
     """Return N7 and N9 for one datum, with their numbers, as a table of text.
 
     Averages under q are exact where z has at most 2^16 values or is one or two real numbers, and else means of draws,
-    with their standard errors (that of log p(x) not in them). log p(x) is `model.log_marginal(x)` where the model has
-    that. Where it has no `posterior(x)`, p(z | x) is by Bayes' rule from this log p(x), and N9 holds whatever that is.
+    with their standard errors (that of log p(x) not in them). log p(x) and p(z | x) are `model.log_marginal(x)` and
+    `model.posterior(x)` where the model has them, but not where z has too many values to be listed, as these would sum
+    over all: then log p(x) is estimated by the same draws. Without a `posterior(x)`, p(z | x) is by Bayes' rule from
+    this log p(x), and N9 holds whatever that is.
 
     Parameters
     ----------
@@ -61,12 +64,13 @@ def explain(model: ModelWithPrior, q: Distribution, x: Array, n_samples: int = 1
     weighed = [weigh(model, q, x, z[start : start + rows]) for start, rows in tiles(len(z), x)]
     log_w, log_q = check_weights(np.concatenate(weighed))[:, 0], q.log_prob(z)[:, 0]
     log_p, evidence = _log_marginal(model, x, log_w if drawn else None)
-    posterior = getattr(model, "posterior", None)
+    posterior = getattr(model, "posterior", None) if _can_sum(model.prior) else None
     log_posterior = log_q + log_w - log_p if posterior is None else posterior(x).log_prob(z)[:, 0]
     mass = np.exp(log_mass)
     bound, divergence = float(mass @ log_w), float(mass @ (log_q - log_posterior))
     both = "by Bayes' rule" if posterior is None else f"to {abs(bound + divergence - log_p):.0e}"
-    error = f" ± {float(log_w.std()) / math.sqrt(n_samples):.4f}" if drawn else ""
+    error = f" ± {_error_of_the_mean(log_w):.4f}" if drawn else ""
+    sign = "≥ 0 in expectation" if drawn else "≥ 0"
 
     def line(name: str, value: float, note: str) -> str:
         return f"       {name:<12}{round(value, 4) + 0.0:>12.4f}{note}"
@@ -76,7 +80,7 @@ def explain(model: ModelWithPrior, q: Distribution, x: Array, n_samples: int = 1
             "N7   log p(x) = log E_q[w] ≥ E_q[log w] = ELBO,   w = p(x, z) / q(z)",
             line("log p(x)", log_p, evidence),
             line("ELBO", bound, f"{error}   {averages}"),
-            line("slack", log_p - bound, f"{error}   ≥ 0"),
+            line("slack", log_p - bound, f"{error}   {sign}"),
             "N9   log p(x) = ELBO + KL(q ‖ p(z | x)),   KL ≥ 0",
             line("KL", divergence, f"{error}   itself the slack in KL ≥ 0; 0 where q is the posterior"),
             line("ELBO + KL", bound + divergence, f"   log p(x), {both}"),
@@ -86,7 +90,7 @@ def explain(model: ModelWithPrior, q: Distribution, x: Array, n_samples: int = 1
 
 def _log_marginal(model: ModelWithPrior, x: Array, log_w: Array | None) -> tuple[float, str]:
     """log p(x), and where it is from: of all that can be done, the best."""
-    if hasattr(model, "log_marginal"):
+    if hasattr(model, "log_marginal") and _can_sum(model.prior):
         return float(model.log_marginal(x)[0]), "   exact, as the model has it"
     if log_w is None or is_integrable(model.prior):
         return float(exact_log_marginal(model, x)[0]), "   exact, over all z"
@@ -110,6 +114,17 @@ def _points(q: Distribution, n_samples: int, rng: Any) -> tuple[Array, Array, st
         return z[possible], log_mass[possible], f"over {len(z)} values of z", False
     z = q.sample((n_samples,), rng=rng)
     return z, np.full_like(q.log_prob(z)[:, 0], -math.log(n_samples)), f"from {n_samples} draws", True
+
+
+def _error_of_the_mean(log_w: Array) -> float:
+    """Its standard error; of a single draw nothing is known."""
+    n = len(log_w)
+    return float(np.sqrt(np.square(log_w - log_w.mean()).sum() / (n * (n - 1)))) if n > 1 else math.nan
+
+
+def _can_sum(prior: Distribution) -> bool:
+    """Whether a model might sum over z: not where the values to be listed are more than `enumerate_support` gives."""
+    return not LISTED.met(prior) or _n_values(prior) * math.prod(prior.event_shape) <= MOST_ELEMENTS
 
 
 def _n_values(q: Distribution) -> int:

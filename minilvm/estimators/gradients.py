@@ -98,12 +98,12 @@ def expectation(
         raise TypeError(f"estimator is {estimator!r}; expected a name, or Rebar(), Relax(surrogate) or GumbelSoftmax()")
     name = estimator if isinstance(estimator, str) else estimator.name
     check(name, q)
-    if name == "score_function":
-        return score_function(r, q, n_samples, rng, baseline)
-    if not isinstance(baseline, str) or baseline != "none":
+    surrogate: Callable[..., Array] = _SURROGATES[estimator] if isinstance(estimator, str) else estimator
+    if isinstance(baseline, str) and baseline == "none":
+        return surrogate(r, q, n_samples, rng)
+    if name != "score_function":
         raise ValueError(f'baseline={baseline!r} goes with estimator="score_function", not {name!r}')
-    surrogate = _SURROGATES[estimator] if isinstance(estimator, str) else estimator
-    return surrogate(r, q, n_samples, rng)
+    return surrogate(r, q, n_samples, rng, baseline)
 
 
 def exact(r: Integrand, q: Distribution, n_samples: int, rng: Any) -> Array:

@@ -51,12 +51,12 @@ def measure_valued(r: Integrand, q: Distribution, n_samples: int, rng: Any) -> A
 
 
 def _with_each_replaced(r: Integrand, q: Distribution, z: Array, other: Array) -> Array:
-    """Mean costs, shape batch + event: at l, that of the draws in which element l, and no other, is that of `other`."""
+    """Means of r, shape batch + event: at l, that of the draws in which element l, and no other, is that of `other`."""
     K, batch, L = len(z), q.batch_shape, math.prod(q.event_shape)
     chosen = namespace(z).eye(L, dtype=bool).reshape(L, *(1 for _ in (K, *batch)), L)
     replaced = np.where(chosen, other.reshape(K, *batch, L), z.reshape(K, *batch, L))
-    cost = stop_gradient(evaluated(r, replaced.reshape(L * K, *batch, *q.event_shape), (L * K, *batch)))
-    return np.moveaxis(cost.reshape(L, K, *batch).mean(axis=1), 0, -1).reshape((*batch, *q.event_shape))
+    r_k = stop_gradient(evaluated(r, replaced.reshape(L * K, *batch, *q.event_shape), (L * K, *batch)))
+    return np.moveaxis(r_k.reshape(L, K, *batch).mean(axis=1), 0, -1).reshape((*batch, *q.event_shape))
 
 
 def _of_normal(q: Normal, z: Array, rng: Any) -> Iterator[WeakDerivative]:

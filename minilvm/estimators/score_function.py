@@ -32,34 +32,34 @@ def score_function(r: Integrand, q: Distribution, n_samples: int, rng: Any, base
     z = q.sample((n_samples,), rng=rng)
     log_q = q.log_prob(z)
     value = evaluated(r, z, log_q.shape)
-    cost = finite(value)
-    b = of_draws(baseline, stop_gradient(cost), q, z)
-    return moved(value.mean(axis=0), ((cost - b) * np.expm1(differential(log_q))).mean(axis=0))
+    r_k = finite(value)
+    b = of_draws(baseline, stop_gradient(r_k), q, z)
+    return moved(value.mean(axis=0), ((r_k - b) * np.expm1(differential(log_q))).mean(axis=0))
 
 
-def of_draws(baseline: Any, cost: Array, q: Distribution, z: Array) -> Array:
-    """Return b_k for each cost r_k (K, …), independent of z_k."""
+def of_draws(baseline: Any, r_k: Array, q: Distribution, z: Array) -> Array:
+    """Return b_k for each r_k (K, …), independent of z_k."""
     if isinstance(baseline, str):
-        return _NAMED[baseline](cost, q, z)
+        return _NAMED[baseline](r_k, q, z)
     return stop_gradient(baseline)
 
 
-def none(cost: Array, q: Distribution, z: Array) -> Array:
+def none(r_k: Array, q: Distribution, z: Array) -> Array:
     """Subtract nothing."""
-    del cost, q, z
+    del r_k, q, z
     return 0.0
 
 
-def leave_one_out(cost: Array, q: Distribution, z: Array) -> Array:
+def leave_one_out(r_k: Array, q: Distribution, z: Array) -> Array:
     """Return b_k = (1/(K−1)) Σ_{j≠k} r_j, the mean of the others (Kool, van Hoof and Welling, 2019).
 
-    As the sum less one's own: what rounding leaves of that is of the size of the costs' rounding, which r_k has anyway.
+    As the sum less one's own: what rounding leaves of that is of the size of the rounding that r_k has anyway.
     """
     del q, z
-    return (cost.sum(axis=0) - cost) / (len(cost) - 1)
+    return (r_k.sum(axis=0) - r_k) / (len(r_k) - 1)
 
 
-def optimal(cost: Array, q: Distribution, z: Array) -> Array:
+def optimal(r_k: Array, q: Distribution, z: Array) -> Array:
     """Return b_k = Σ_{j≠k} r_j ‖s_j‖² / Σ_{j≠k} ‖s_j‖², from the others an estimate of the b of least total variance.
 
     The variance of (r − b) s, summed over the parameters that q has for each of its laws, is least at
@@ -69,20 +69,35 @@ def optimal(cost: Array, q: Distribution, z: Array) -> Array:
     # Sums over the others, not the sum less one's own: of a large one its rounding would remain, and know the draw.
     others = 1.0 - namespace(weight).eye(len(z), dtype=weight.dtype)
     total = np.tensordot(others, weight, 1)
-    return np.tensordot(others, cost * weight, 1) / np.where(total > 0.0, total, 1.0)
+    return np.tensordot(others, r_k * weight, 1) / np.where(total > 0.0, total, 1.0)
 
 
 def _squared_score(q: Distribution, z: Array) -> Array:
     """‖∇ log q(z_kn)‖² for every draw: copy the parameters for each draw, and take the gradient of the sum."""
-    K, law = len(z), base(q)
-    batch, rank = law.batch_shape, len(law.batch_shape) + len(law.event_shape)
-    leaves = [stop_gradient(leaf) for leaf in tree.leaves(q)]
-    own = [leaf.ndim >= rank and leaf.shape[: len(batch)] == batch for leaf in leaves]  # the rest are shared by laws
+    K, leaves = len(z), [stop_gradient(leaf) for leaf in tree.leaves(q)]
+    own = [_is_of_each_law(q, leaves, i, z) for i in range(len(leaves))]  # the rest are shared by laws
     copies = [np.broadcast_to(leaf, (K, *leaf.shape)) if mine else leaf for leaf, mine in zip(leaves, own, strict=True)]
     log_q, pullback = vjp(lambda law: law.log_prob(z), tree.unflatten(q, copies))
     scores = tree.leaves(pullback(np.ones_like(log_q))[0])
     squares = [np.square(s).reshape(*log_q.shape, -1).sum(axis=-1) for s, mine in zip(scores, own, strict=True) if mine]
     return sum(squares, np.zeros_like(log_q))
+
+
+def _is_of_each_law(q: Distribution, leaves: list[Array], i: int, z: Array) -> bool:
+    """Whether a parameter has a row for each law. A shared one may look it, as a matrix (L, L) for L laws does.
+
+    But of copies of that there would be too many or too few for the laws that there are, and of rows there are not.
+    """
+    law = base(q)
+    batch, rank = law.batch_shape, len(law.batch_shape) + len(law.event_shape)
+    if leaves[i].ndim < rank or leaves[i].shape[: len(batch)] != batch:
+        return False
+    m = 3 if batch[:1] == (2,) else 2
+    copied = [np.broadcast_to(leaf, (m, *leaf.shape)) if j == i else leaf for j, leaf in enumerate(leaves)]
+    try:
+        return bool(tree.unflatten(q, copied).log_prob(z[:1]).shape == (m, *q.batch_shape))
+    except ValueError:
+        return False
 
 
 _NAMED = {"none": none, "leave_one_out": leave_one_out, "optimal": optimal}
@@ -108,7 +123,7 @@ def check_baseline(baseline: Any, q: Distribution, n_samples: int) -> None:
             "each draw would be known only after the draw, and bias the gradient"
         )
     if not bool(np.isfinite(baseline).all()):
-        raise ValueError("baseline is infinite or NaN somewhere; expected finite numbers, of past costs for example")
+        raise ValueError("baseline is infinite or NaN somewhere; expected finite numbers, of past values for example")
 
 
 def _named() -> str:
@@ -123,8 +138,8 @@ class RunningMean:
     `past.mean` to a step, and that step's value to `update` afterwards. The object does not change: it returns another.
 
     >>> past = RunningMean()
-    >>> for cost in [4.0, 2.0]:  # of two steps, in which past.mean was the baseline
-    ...     past = past.update(cost)
+    >>> for value in [4.0, 2.0]:  # of two steps, in which past.mean was the baseline
+    ...     past = past.update(value)
     >>> round(past.mean, 4)
     2.9474
 

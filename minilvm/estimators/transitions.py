@@ -52,7 +52,7 @@ class HMC:
     Raises
     ------
     ValueError
-        Not 0 < smallest ≤ largest, or no leapfrog step.
+        Not 0 < smallest ≤ largest < ∞, or no whole number of leapfrog steps, at least one.
     """
 
     smallest: Any = 0.01
@@ -60,10 +60,16 @@ class HMC:
     n_leapfrog: int = 10
 
     def __post_init__(self) -> None:
-        if not bool(np.all(np.greater(self.smallest, 0.0) & np.less_equal(self.smallest, self.largest))):
-            raise ValueError(f"steps are from {self.smallest} to {self.largest}; expected 0 < smallest <= largest")
-        if self.n_leapfrog < 1:
-            raise ValueError(f"n_leapfrog is {self.n_leapfrog}; expected at least 1: with none the chain stands still")
+        ordered = np.greater(self.smallest, 0.0) & np.less_equal(self.smallest, self.largest)
+        if not bool(np.all(ordered & np.isfinite(self.largest))):
+            raise ValueError(
+                f"steps are from {self.smallest} to {self.largest}; expected 0 < smallest <= largest < inf. By default "
+                "they are q's deviation, which heavy tails have not: give transition=HMC(smallest, largest)"
+            )
+        if self.n_leapfrog < 1 or self.n_leapfrog % 1:
+            raise ValueError(
+                f"n_leapfrog is {self.n_leapfrog!r}; expected an integer, at least 1: with none the chain stands still"
+            )
 
     def __call__(self, log_density: LogDensity, z: Array, *, rng: Any) -> Array:
         """Return the states after z (K, N, …)."""
@@ -101,10 +107,17 @@ class Gibbs:
 
     One order serves all chains. A fixed one would leave π alone too, but would not be its own way back.
     (Geman and Geman, *IEEE PAMI* 6, 1984.)
+
+    Raises
+    ------
+    ValueError
+        z is not (K, N, L) zeros and ones: what else it may be would never be left.
     """
 
     def __call__(self, log_density: LogDensity, z: Array, *, rng: Any) -> Array:
         """Return the states after z (K, N, L)."""
+        if z.ndim != 3 or not bool(bit.check(z).all()):
+            raise ValueError(f"z has shape {z.shape}, or is not of bits; expected (K, N, L) zeros and ones. Or use HMC")
         z = z.copy()
         for place in map(int, rng.random(z.shape[2]).argsort()):
             z[:, :, place] = 1.0

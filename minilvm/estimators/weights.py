@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any, Protocol
 
+import numpy
+
 import minilvm.numpy as np
-from minilvm import backend, tree
+from minilvm import backend, threads, tree
 from minilvm.backend import Array, namespace
 from minilvm.distributions import Categorical, Distribution
 from minilvm.estimators.contracts import is_traced
-from minilvm.rules import primitive
+from minilvm.rules import primitive, recorder
 from minilvm.tape import Tensor
 
 
@@ -24,7 +26,10 @@ class LogJoint(Protocol):
     """Anything that can say log p(x, z)."""
 
     def log_joint(self, x: Array, z: Array) -> Array:
-        """log p(x, z), of shape (K, N), for x of shape (N, …) and z of shape (K, N, …)."""
+        """log p(x, z), of shape (K, N), for x of shape (N, …) and z of shape (K, N, …).
+
+        Where it has many draws to weigh `log_weights` calls this from several threads at once.
+        """
 
 
 def logmeanexp(log_w: Array, axis: int = 0) -> Array:
@@ -78,8 +83,9 @@ def log_weights(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, r
     """Return log w = log p(x, z) − log q(z) for `n_samples` draws z ~ q per datum (the weights of N6).
 
     The draws are reparameterised where q can be (N13), so that the gradient of a bound on `log_w` reaches the
-    parameters of q through z. They are made and weighed some at a time: beside the result, memory for a tile is needed
-    however large K is, but for what a gradient is taken of: that is kept until the backward pass.
+    parameters of q through z. They are made and weighed some at a time, and where all of them are not done at once, in
+    threads: beside the result, memory for some tiles is needed however large K is, but for what a gradient is taken
+    of. That is kept until the backward pass, and made in the thread that asks.
 
     Parameters
     ----------
@@ -108,13 +114,15 @@ def log_weights(model: LogJoint, q: Distribution, x: Array, n_samples: int, *, r
         another shape than (K, N); or a weight is NaN or +inf (the message names the sample and the datum).
     TypeError
         q is being differentiated and its draws are not differentiable: the gradient would lack the term
-        r ∇ log q of N12, and be wrong.
+        r ∇ log q of N12, and be wrong. Or z is, and nothing of it arrives in log p(x, z). Of a part of log p(x, z) that
+        z reaches by comparison or rounding alone, beside others that it reaches, the slope is 0 too, and nothing tells.
     """
     tiles = list(log_weight_tiles(model, q, x, n_samples, rng=rng))
     return tiles[0] if len(tiles) == 1 else np.concatenate(tiles)
 
 
 _TILE = 2**20  # numbers of x that draws of z meet at once: 8 MB of float64, which the caches of a core take in passes
+_AT_ONCE = 4  # tiles that threads work on, and hold
 _WIDEST = 512  # a network's hidden layers may be wider than its data
 
 
@@ -128,8 +136,16 @@ def log_weight_tiles(model: LogJoint, q: Distribution, x: Array, n_samples: int,
     check_support(model, q, x, n_samples)
     draw = sampler(q)
     generator = backend.default_rng(rng, like=tree.leaves(q)[0])
-    for start, rows in tiles(n_samples, x):
-        yield check_weights(weigh(model, q, x, draw((rows,), rng=generator)), start)
+    drawn = ((start, draw((rows,), rng=generator)) for start, rows in tiles(n_samples, x))
+
+    def weighed(tile: tuple[int, Array]) -> Array:
+        start, z = tile
+        return check_weights(weigh(model, q, x, z), start)
+
+    yield (first := weighed(next(drawn)))
+    if len(first) < n_samples:
+        alone = type(first) is not numpy.ndarray  # a tape, a recording and a GPU are used from one thread
+        yield from map(weighed, drawn) if alone else threads.on_all_cores(weighed, drawn, at_most=_AT_ONCE)
 
 
 def sampler(q: Distribution) -> Callable[..., Array]:
@@ -209,11 +225,11 @@ def check_samples(log_w: Array, axis: int = 0) -> None:
 
 
 def check_weights(log_w: Array, first: int = 0) -> Array:
-    """Return `log_w`, or refuse it where a weight is NaN or +inf, naming one; traced weights are let through.
+    """Return `log_w`, or refuse it where a weight is NaN or +inf, naming one; not where it is traced or recorded.
 
     `first` is the number of the sample in the first row.
     """
-    if type(log_w) is Tensor:
+    if type(log_w) is Tensor or recorder.get() is not None:
         return log_w
     bad = backend.to_numpy(np.isnan(log_w) | (log_w == np.inf))
     if bad.any():
@@ -240,10 +256,13 @@ def check_support(model: LogJoint, q: Distribution, x: Array, n_samples: int) ->
         return
     labelled = isinstance(prior, Categorical)
     z = prior.enumerate_support()[:, None] if labelled else prior.sample((min(n_samples, 64), 1), rng=0)
-    outside = ~q.support.check(z).reshape(len(z), -1).all(axis=1)
-    missed = outside[:, None] if bool(outside.any()) else q.log_prob(z) == -np.inf
-    if bool(missed.any()):
-        missed = backend.to_numpy(missed & (model.log_joint(x, z) > -np.inf))
+    inside = q.support.check(z)
+    inside = np.broadcast_to(inside.reshape(*inside.shape[:2], -1).all(axis=2), (len(z), len(x)))
+    drawn, possible = inside.copy(), inside.all(axis=1)  # of a z outside q has no density to ask for
+    if bool(possible.any()):
+        drawn[possible] = q.log_prob(z[possible]) > -np.inf
+    if not bool(drawn.all()):
+        missed = backend.to_numpy(~drawn & (model.log_joint(x, z) > -np.inf))
         if missed.any():
             value, datum = (int(i) for i in next(zip(*missed.nonzero(), strict=True)))
             label = str(backend.to_numpy(z)[value, 0].tolist())

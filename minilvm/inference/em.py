@@ -36,14 +36,14 @@ class EMResult(Generic[Model]):
     model: Model
     lower_bounds: list[float]
     converged: bool
-    n_passes: int  # EM maps, those that came to nothing included; one is now and then summed twice, for digits
+    n_passes: int  # passes made, rejected leaps included; a repeat for digits (`Kernel.again`) is not counted
 
 
 def free_energy(model: EMModel, x: Array, responsibilities: Array) -> Array:
     """Return F(q, θ) = Σ_c q_nc [log p(x_n, c) − log q_nc] for *any* q of shape (N, C) (N8): shape (N,).
 
-    Its sum over n is the F of the notes; each term is a lower bound on log p(x_n), by KL(q_n ‖ p(z | x_n)) (N9), and
-    equal to it after an E-step.
+    Its sum over n is the F of the notes; each term is below log p(x_n) by KL(q_n ‖ p(z | x_n)) (N9), and equal to it
+    after an E-step.
     """
     q = responsibilities
     return times_log(q, model.component_log_joint(x)).sum(axis=1) - np.special.xlogy(q, q).sum(axis=1)

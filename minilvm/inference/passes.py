@@ -53,7 +53,7 @@ def e_step(model: EMModel, x: Array) -> tuple[Array, Array]:
         _require_possible(log_marginal, range(len(x)))
         return np.exp(log_joint - log_marginal[:, None]), log_marginal
     kernel = _kernel_of(model)
-    _check_arguments(model, x, None)
+    kernel.check(x)
     tables = []
     with numpy.errstate(over="ignore", invalid="ignore"):  # what is not finite is found, and named
         for rows in slices(len(x), kernel.chunk):
@@ -119,6 +119,8 @@ def summing(
             kernel: Kernel | None = _kernel_of(model)
             while kernel is not None:
                 found = total(kernel)
+                if not found.weight > 0.0:
+                    raise ValueError("the weights of all chunks are 0; expected some data")
                 kernel = kernel.again(found.statistics)
             return found
 

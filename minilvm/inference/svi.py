@@ -1,5 +1,9 @@
 """Stochastic variational inference: gradient ascent on the bound, in model and guide at once (N10, N14).
 
+To raise the mean of log p(x) is to bring the model nearer to the law of the data (N2); what is raised here is the mean
+of a bound on it. In the model's parameters the gradient goes straight in under the average over q (N11), in the guide's
+by way of the draws (N13), unless the objective knows another (N12).
+
 With a `PerDatapointGuide` it learns one φ_i per datum; with an `AmortizedGuide` it trains an encoder, and the whole is
 the variational autoencoder. The two differ in one line: where q comes from.
 """

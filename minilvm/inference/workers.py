@@ -6,11 +6,9 @@ hundred.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import math
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -18,11 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy
-import threadpoolctl
 
 from minilvm import backend
 from minilvm.backend import Array
 from minilvm.inference.shards import Data, Shard, shards, slices, stream
+from minilvm.threads import in_order, n_cores, one_blas_thread
 
 Sum = TypeVar("Sum")
 
@@ -59,6 +57,7 @@ def spread(
     """
     with contextlib.ExitStack() as stack:
         if not hasattr(x, "shape"):
+            stack.enter_context(one_blas_thread())
             executor = executor or stack.enter_context(ThreadPoolExecutor(n_cores()))
             yield functools.partial(_flow, executor, x, check)
             return
@@ -78,11 +77,6 @@ def spread(
             yield functools.partial(_gather, executor.submit, groups)
         else:
             yield functools.partial(_gather, functools.partial(cluster.submit, pure=False), cluster.scatter(groups))
-
-
-def n_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _grouped(found: list[Shard], n_workers: int) -> list[list[Shard]]:
@@ -107,21 +101,13 @@ def _gather(submit: Callable[..., Any], groups: Sequence[Any], f: Callable[[Shar
 def _flow(
     executor: Executor, x: Iterable[Any], check: Callable[[Array], None], f: Callable[[Shard], Sum]
 ) -> Iterator[Sum]:
-    """The same over chunks as they come: never more of them here than keep the workers busy."""
-    waiting: collections.deque[Any] = collections.deque()
+    """The same over chunks as they come."""
     try:
-        for shard in stream(x, check):
-            waiting.append(executor.submit(_each, f, [shard]))
-            if len(waiting) > 2 * n_cores():
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+        for sums in in_order(executor, functools.partial(_each, f), ([shard] for shard in stream(x, check))):
+            yield from sums
     except Exception as error:
         _blame(error)
         raise
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _blame(error: Exception) -> None:
@@ -148,13 +134,3 @@ def _mapped(x: Array | None) -> Iterator[Array | None]:
         file = Path(folder) / "shards"
         x.tofile(file)
         yield numpy.memmap(file, x.dtype, "r", shape=x.shape)
-
-
-def one_blas_thread() -> Any:
-    """Keep the library of linear algebra to one thread, inside `with`: the workers are as many as the cores already."""
-    return _libraries().limit(limits=1, user_api="blas")
-
-
-@functools.cache
-def _libraries() -> Any:
-    return threadpoolctl.ThreadpoolController()  # looks for them: a millisecond

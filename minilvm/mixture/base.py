@@ -88,12 +88,13 @@ class MixtureEstimator(Estimator, abc.ABC):
         """
         del y
         self._check_parameters()
-        x = self._table(X, reset=True, missing=self.missing is not None)
+        goes_on = self.warm_start and self.__sklearn_is_fitted__()
+        x = self._table(X, reset=not goes_on, missing=self.missing is not None)
         weights = self._sample_weight(sample_weight, x)
         self._check_size(x, weights)
         rng = generator_of(self.random_state, like=x)
         self._prepare(x, weights)
-        if self.warm_start and self.__sklearn_is_fitted__():
+        if goes_on:
             best = self._climb(self._last(), x, weights, rng, executor)
         else:
             ends = (self._climb(self._start(x, weights, rng), x, weights, rng, executor) for _ in range(self.n_init))
@@ -198,12 +199,11 @@ class MixtureEstimator(Estimator, abc.ABC):
         )
 
     def _covariances(self) -> Array:
-        """Σ in double precision: what was rounded to single may be indefinite, and P = L⁻ᵀ has lost less."""
-        P = getattr(self, "precisions_cholesky_", None)
-        if P is None or P.dtype == float or self.covariance_type in {"diag", "spherical"}:
-            return self.covariances_.astype(float)
-        inverse = np.linalg.inv(P.astype(float))
-        return np.swapaxes(inverse, -1, -2) @ inverse
+        """Σ in double precision: as it was fitted, for rounded to single it may be indefinite, unless it was set."""
+        fitted: Array = getattr(self, "_fitted_covariances", self.covariances_)
+        rounded = fitted.astype(self.covariances_.dtype)
+        untouched = rounded.shape == self.covariances_.shape and bool((rounded == self.covariances_).all())
+        return (fitted if untouched else self.covariances_).astype(float, copy=False)
 
     def _adopt_mixture(self, weights: Array, means: Array, covariances: Array, dtype: Any) -> None:
         """Set π, μ, Σ, Σ⁻¹ and P = L⁻ᵀ, with Σ = L Lᵀ and so Σ⁻¹ = P Pᵀ; of variances, reciprocals and their roots."""
@@ -216,7 +216,7 @@ class MixtureEstimator(Estimator, abc.ABC):
             cholesky = np.swapaxes(inverse, -1, -2)
             precisions = cholesky @ inverse
         self.weights_, self.means_ = weights.astype(dtype), means.astype(dtype)
-        self.covariances_ = covariances.astype(dtype)
+        self.covariances_, self._fitted_covariances = covariances.astype(dtype), covariances
         self.precisions_cholesky_ = cholesky.astype(dtype)
         self.precisions_ = precisions.astype(dtype)
 

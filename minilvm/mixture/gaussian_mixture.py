@@ -152,7 +152,8 @@ class GaussianMixture(MixtureEstimator):
 
         with s the statistics per sample, and t how many batches of this size went before: so the past is forgotten
         slowly and never all at once. After `fit` the stream goes on from there; without, the first batch also says
-        where to start, so it has at least a sample for each component.
+        where to start, so it has at least a sample for each component. What `fit` has said of its data (`converged_`,
+        `n_iter_`, `lower_bound_`, `lower_bounds_`) is no more, for it would not be of these parameters.
         """
         del y
         self._check_parameters()
@@ -174,6 +175,8 @@ class GaussianMixture(MixtureEstimator):
             statistics = (1.0 - rho) * past + rho * statistics
         self._adopt(model.m_step((seen + size) * statistics), x.dtype)
         self._statistics, self.n_samples_seen_ = statistics, seen + size
+        for name in ("converged_", "n_iter_", "lower_bound_", "lower_bounds_"):
+            vars(self).pop(name, None)
         return self
 
     def aic(self, X: Any, sample_weight: Any = None) -> float:

@@ -96,6 +96,8 @@ def select(
 
     Raises
     ------
+    TypeError
+        `n_components` is a single number.
     ValueError
         The criterion is none of these, there is nothing to try, or a fit fails.
 
@@ -114,6 +116,8 @@ def select(
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion is {criterion!r}; expected one of {', '.join(map(repr, CRITERIA))}")
+    if not isinstance(n_components, Iterable):
+        raise TypeError(f"n_components is {n_components!r}; expected several, such as range(1, 10)")
     kinds = [covariance_type] if isinstance(covariance_type, str) else covariance_type
     candidates = []
     for kind, n in itertools.product(kinds, n_components):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy
 
 import minilvm.numpy as np
+from minilvm import backend
 from minilvm.backend import Array
 from minilvm.models.base import check_data
 from minilvm.models.covariances import COVARIANCE_TYPES, covariance_type_of
@@ -38,7 +42,8 @@ class ConjugatePrior:
     Raises
     ------
     ValueError
-        A number is below its least value; or, where the prior is used, m or Λ has the wrong shape for it.
+        A number is below its least value, m is not finite, or Λ is no scatter: neither variances nor a symmetric matrix
+        without a negative eigenvalue. Or, where the prior is used, m or Λ has the wrong shape for it.
 
     References
     ----------
@@ -56,6 +61,13 @@ class ConjugatePrior:
         for name, least in {"mean_precision": 0.0, "degrees_of_freedom": 0.0, "concentration": 1.0}.items():
             if not least <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a number of at least {least:g}")
+        mean, scale = (backend.to_numpy(numpy.asarray(a) if numpy.isscalar(a) else a) for a in (self.mean, self.scale))
+        if not numpy.isfinite(mean).all():
+            raise ValueError(f"mean is {mean}; expected finite numbers")
+        if not _is_scatter(scale):
+            raise ValueError(
+                f"scale is {scale}; expected variances, or a symmetric matrix, none of them or its eigenvalues negative"
+            )
 
     @classmethod
     def fraley_raftery(
@@ -118,3 +130,13 @@ def moments(x: Array, sample_weight: Array | None = None) -> tuple[float, Array,
     mean = sum(weights[rows] @ x[rows] for rows in chunks) / total
     scatter = sum((weights[rows] * (x[rows] - mean).T) @ (x[rows] - mean) for rows in chunks)
     return total, mean, scatter
+
+
+def _is_scatter(scale: Any) -> bool:
+    """Whether it could be the squared deviations of some data, to rounding."""
+    if not numpy.isfinite(scale).all():
+        return False
+    if scale.ndim < 2:
+        return bool((scale >= 0.0).all())
+    rounding = 1e-8 * numpy.abs(scale).max()
+    return bool((numpy.abs(scale - scale.T) <= rounding).all() and numpy.linalg.eigvalsh(scale)[0] >= -rounding)

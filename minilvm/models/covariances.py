@@ -78,11 +78,16 @@ class CovarianceType(abc.ABC):
         """Return Σ_c tr(Σ_c⁻¹ S_c) for a second moment S."""
         return (second / covariances).sum()
 
-    def are_sound(self, covariances: Array, rounding: Array, factors: Array | None = None) -> Array:
-        """Return whether the variances are above `rounding` and, of matrices, no feature a combination of others.
+    def pivots(self, covariances: Array, factors: Array | None = None) -> Array:
+        """Return, of each variance, what the features before it leave unexplained; 0 if a matrix is not definite.
 
         Their `factors` need not be found again where they are known.
         """
+        del factors
+        return covariances
+
+    def are_sound(self, covariances: Array, rounding: Array, factors: Array | None = None) -> Array:
+        """Return whether the variances are above `rounding` and, of matrices, no feature a combination of others."""
         del factors
         sound = covariances > rounding
         return sound.all(axis=1) if sound.ndim == 2 else sound
@@ -112,16 +117,17 @@ class _Matrices(CovarianceType):
     def inner(self, covariances: Array, second: Array) -> Array:
         return np.trace(np.linalg.solve(covariances, second), axis1=-2, axis2=-1).sum()
 
-    def are_sound(self, covariances: Array, rounding: Array, factors: Array | None = None) -> Array:
-        variances = self.variances(covariances)
+    def pivots(self, covariances: Array, factors: Array | None = None) -> Array:
         try:
-            factors = self.factor(covariances) if factors is None else factors
-            pivots = numpy.square(self.variances(factors))  # of each variance, what earlier features leave unexplained
+            return numpy.square(self.variances(self.factor(covariances) if factors is None else factors))
         except numpy.linalg.LinAlgError:  # of one; which is it?
             if covariances.ndim == 2:
-                return numpy.zeros_like(variances, dtype=bool).any()
-            return numpy.stack([self.are_sound(*each) for each in zip(covariances, rounding, strict=True)])
-        definite = pivots > 16.0 * numpy.finfo(variances.dtype).eps * variances
+                return 0.0 * self.variances(covariances)
+            return numpy.stack([self.pivots(each) for each in covariances])
+
+    def are_sound(self, covariances: Array, rounding: Array, factors: Array | None = None) -> Array:
+        variances = self.variances(covariances)
+        definite = self.pivots(covariances, factors) > 16.0 * numpy.finfo(variances.dtype).eps * variances
         return ((variances > rounding) & definite).all(axis=-1)
 
 

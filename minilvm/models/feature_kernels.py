@@ -3,8 +3,11 @@
     log N(x; μ, Σ) = −½ log |2πΣ| − ½ μᵀΛμ  +  (Λμ)·x  −  ½ Λ·x xᵀ,    Λ = Σ⁻¹
 
 So a chunk's table is one product Θ φ(x), and its moments are another, of the responsibilities with φ(x): as fast as it
-can be. But φ(x) holds squares of x, about one origin for all components. Of a cluster that is as narrow as 10⁻ᵏ of its
-distance from there, 2k digits cancel: `amplification` is 10²ᵏ, about.
+can be. The first column of Θ, for the 1 in φ, holds log π_c too, less the ceiling.
+
+But φ(x) holds squares. It is taken of x less one origin for all components, the middle of the data; means less that
+are called m. Of a cluster that is as narrow as 10⁻ᵏ of its distance from there, 2k digits cancel: `amplification` is
+10²ᵏ, about.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from minilvm.backend import Array, namespace
 from minilvm.models.gaussian_statistics import GaussianStatistics, Moments
 from minilvm.models.kernels import GaussianKernel, Sums, points_at_a_time
 
-FEW: Final = 64  # features, with which a datum is about D / 2 = 32 nats below the density at its mean
+FEW: Final = 64  # features: of more, ½ ‖y‖² ≈ D / 2 alone may take a datum too far below the ceiling to count by it
 
 
 class Features(GaussianKernel):
@@ -43,7 +46,10 @@ class Features(GaussianKernel):
 
     @abc.abstractmethod
     def _coefficients(self, factors: Array, m: Array) -> tuple[Array, Array, Array, Array]:
-        """Return b with Σ_ij |x_i Λ_ij x_j| ≤ Σ_i b_i x_i², the variances, and Θ's columns: Λ m for x, for products."""
+        """Return b, the variances, Λm and Q, for each component.
+
+        b, with Σ_ij |x_i Λ_ij x_j| ≤ Σ_i b_i x_i², says how large terms are; Λm are Θ's columns for x, Q for products.
+        """
 
     @abc.abstractmethod
     def _multiply(self, x: Array, products: Array) -> None:
@@ -105,7 +111,7 @@ def _triangle(D: int, xp: ModuleType) -> tuple[Array, Array, Array]:
 
 
 class TiedFeatures(Features):
-    """‖L⁻¹ x‖², for the quadratic term is the same for all components; and so is the scatter about the origin."""
+    """The quadratic term is the same for all components, so that one number is enough for it: ‖L⁻¹ x‖²."""
 
     covariance_type = "tied"
 
@@ -137,15 +143,13 @@ class DiagonalFeatures(Features):
         numpy.square(x, out=products)
 
 
-class SphericalFeatures(Features):
+class SphericalFeatures(DiagonalFeatures):
     """‖x‖²."""
 
     covariance_type = "spherical"
 
     def _coefficients(self, factors: Array, m: Array) -> tuple[Array, Array, Array, Array]:
-        variances = numpy.square(factors)[:, None]
-        precisions = 1.0 / variances
-        return precisions, variances, precisions * m, -0.5 * precisions
+        return super()._coefficients(factors[:, None], m)
 
     def _multiply(self, x: Array, products: Array) -> None:
         numpy.sum(numpy.square(x), axis=0, out=products[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy
 
@@ -16,7 +16,9 @@ from minilvm.models.gaussian_statistics import GaussianStatistics
 Sums: TypeAlias = Callable[[Array], Any]
 
 MOST_AMPLIFICATION: Final = 1e5  # of rounding, in sums of squares: 2e-16 becomes 2e-11
-NO_DENORMALS: Final = -500.0  # for log responsibilities: exp gives denormals below −708, 100 times slower on some CPUs
+# A floor for log responsibilities: exp gives denormals below −708, 100 times slower on some CPUs, and products with
+# weights and data are not to get there either.
+NO_DENORMALS: Final = -500.0
 
 
 def points_at_a_time(numbers: int, like: Array, least: int, most: int) -> int:
@@ -76,26 +78,56 @@ class TableKernel(Kernel):
         (self.model.check_data if hasattr(self.model, "check_data") else check_data)(x)
 
 
+class Regulariser(NamedTuple):
+    """What the M-step adds to the scatter, so that digits far below it are not missed."""
+
+    scale: Array | None = None  # Λ of a prior
+    reg_covar: float = 0.0  # of each variance
+
+    def added_to(self, statistics: GaussianStatistics) -> Array:
+        """Return the scatter with that."""
+        kind, scatter = COVARIANCE_TYPES[statistics.covariance_type], statistics.scatter
+        if self.scale is not None:
+            scatter = scatter + self.scale
+        if self.reg_covar:
+            mass = kind.mass(statistics.counts, statistics.centres.shape[1])
+            scatter = kind.add_to_diagonal(scatter, self.reg_covar * mass)
+        return scatter
+
+
 class GaussianKernel(Kernel):
     """What kernels of Gaussian components share: a check of the digits that cancel in second moments, and a remedy."""
 
     floor = NO_DENORMALS
     covariance_type: str
     D: int
+    regulariser = Regulariser()
 
     def check(self, x: Array) -> None:
         """Refuse data that are not a finite table of D features."""
         check_data(x, self.D)
 
     def again(self, statistics: GaussianStatistics) -> Kernel | None:
-        """Return a kernel of moments about the new means, if a variance is small beside the square that it is part of.
+        """Return a kernel of moments about the new means, if digits of the scatter were lost about the old ones."""
+        lost = digits_are_lost(statistics, self.regulariser, self._as_summed)
+        return _Recentred(self, statistics.means) if lost else None
 
-        That is a component which has become far narrower than it was, or whose centre for the moments (the origin of
-        features, or its old mean) is many times its new width away.
-        """
-        variances = COVARIANCE_TYPES[self.covariance_type].variances
-        lost = variances(statistics.second) > MOST_AMPLIFICATION * variances(statistics.scatter)
-        return _Recentred(self, statistics.means) if bool(lost.any()) else None
+    def _as_summed(self, moments: Array) -> Array:
+        """Return second moments in the coordinates that they were summed in."""
+        return moments
+
+
+def digits_are_lost(
+    statistics: GaussianStatistics, regulariser: Regulariser, as_summed: Callable[[Array], Array]
+) -> bool:
+    """Whether a variance, or what others leave unexplained of it, is small beside the square that it is part of.
+
+    That is a component which has become far narrower than it was, in some direction, or whose centre for the moments
+    (the origin of features, or its old mean) is many times its new width away.
+    """
+    kind = COVARIANCE_TYPES[statistics.covariance_type]
+    left = kind.pivots(as_summed(regulariser.added_to(statistics)))
+    return bool((kind.variances(as_summed(statistics.second)) > MOST_AMPLIFICATION * left).any())
 
 
 class _Recentred(Kernel):

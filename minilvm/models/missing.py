@@ -23,7 +23,7 @@ from minilvm.backend import Array, namespace
 from minilvm.distributions.normal import HALF_LOG_TWO_PI
 from minilvm.models.base import check_data
 from minilvm.models.gaussian_statistics import GaussianStatistics
-from minilvm.models.kernels import NO_DENORMALS, Kernel, Sums
+from minilvm.models.kernels import NO_DENORMALS, Kernel, Sums, digits_are_lost
 from minilvm.models.mixture_of_gaussians import MixtureOfGaussians
 
 
@@ -41,7 +41,7 @@ class MarginalizedMixtureOfGaussians(MixtureOfGaussians):
     def component_log_joint(self, x: Array) -> Array:
         """log π_c + log N(x_o; μ_o, Σ_oo), of shape (N, C)."""
         self.check_data(x)
-        log_joint, _ = _marginal(self, x)
+        log_joint, _ = _marginal(self, x, self.means)
         return np.swapaxes(log_joint, 0, 1)
 
     def kernel(self) -> Kernel:
@@ -51,7 +51,7 @@ class MarginalizedMixtureOfGaussians(MixtureOfGaussians):
     def statistics(self, x: Array, responsibilities: Array) -> GaussianStatistics:
         """Sum the moments of whole data that are expected, each shared by its `responsibilities` (N, C)."""
         chunks = (slice(start, start + Kernel.chunk) for start in range(0, len(x), Kernel.chunk))
-        parts = (_marginal(self, x[rows])[1](responsibilities[rows].T) for rows in chunks)
+        parts = (_marginal(self, x[rows], self.means)[1](responsibilities[rows].T) for rows in chunks)
         total: GaussianStatistics = functools.reduce(operator.add, parts)
         return total
 
@@ -59,17 +59,24 @@ class MarginalizedMixtureOfGaussians(MixtureOfGaussians):
 class _MarginalKernel(Kernel):
     floor = NO_DENORMALS
 
-    def __init__(self, model: MarginalizedMixtureOfGaussians) -> None:
+    def __init__(self, model: MarginalizedMixtureOfGaussians, centres: Array | None = None) -> None:
         self.model = model
+        self.centres = model.means if centres is None else centres  # of the moments
 
     def check(self, x: Array) -> None:
         self.model.check_data(x)
 
     def __call__(self, x: Array) -> tuple[Array, Sums]:
-        return _marginal(self.model, x)
+        return _marginal(self.model, x, self.centres)
+
+    def again(self, statistics: GaussianStatistics) -> Kernel | None:
+        """Return the same with moments about the new means, if digits have been lost about the old ones."""
+        if self.centres is self.model.means and digits_are_lost(statistics, self.model.regulariser, lambda m: m):
+            return _MarginalKernel(self.model, statistics.means)
+        return None
 
 
-def _marginal(model: MixtureOfGaussians, x: Array) -> tuple[Array, Sums]:
+def _marginal(model: MixtureOfGaussians, x: Array, centres: Array) -> tuple[Array, Sums]:
     """log p(x_n, c) of shape (C, n), and the function from responsibilities (C, n) to the expected statistics."""
     covariances = _matrices(model)
     groups = [_Group(model, covariances, x[rows], rows, observed) for rows, observed in _patterns(x)]
@@ -77,7 +84,9 @@ def _marginal(model: MixtureOfGaussians, x: Array) -> tuple[Array, Sums]:
     order = numpy.argsort(numpy.concatenate([backend.to_numpy(group.rows) for group in groups]))
 
     def sums(responsibilities: Array) -> GaussianStatistics:
-        return functools.reduce(operator.add, (group.sums(responsibilities[:, group.rows]) for group in groups))
+        return functools.reduce(
+            operator.add, (group.sums(responsibilities[:, group.rows], centres) for group in groups)
+        )
 
     return log_joint[:, namespace(x).asarray(order)], sums
 
@@ -87,6 +96,8 @@ def _patterns(x: Array) -> Iterator[tuple[Array, Array]]:
     xp = namespace(x)
     observed = backend.to_numpy(~np.isnan(x))
     kinds, kind = numpy.unique(observed, axis=0, return_inverse=True)
+    if len(x) == 0:  # one group, of nothing: its sums are 0, and have a shape
+        kinds = numpy.ones((1, x.shape[1]), dtype=bool)
     for i, features in enumerate(kinds):
         yield xp.asarray(numpy.flatnonzero(kind.reshape(-1) == i)), xp.asarray(numpy.flatnonzero(features))
 
@@ -117,18 +128,18 @@ class _Group:
         constants = np.log(self.model.weights) - log_det - len(self.observed) * HALF_LOG_TWO_PI
         return np.expand_dims(constants, -1) - 0.5 * np.square(self.whitened).sum(axis=1)
 
-    def sums(self, responsibilities: Array) -> GaussianStatistics:
-        """Expected moments about the means: of d̂ = Σ_:o Σ_oo⁻¹ (x_o − μ_o), and N_c (Σ − Σ_:o Σ_oo⁻¹ Σ_o:)."""
+    def sums(self, responsibilities: Array, centres: Array) -> GaussianStatistics:
+        """Expected moments about centres: of x̂ = μ + Σ_:o Σ_oo⁻¹ (x_o − μ_o), and N_c (Σ − Σ_:o Σ_oo⁻¹ Σ_o:)."""
         regression = np.swapaxes(
             np.linalg.solve_triangular(self.factor, np.swapaxes(self.of_observed, 1, 2), lower=True), 1, 2
         )
         counts = responsibilities.sum(axis=1)
-        weighted = responsibilities[:, None, :] * self.whitened
-        first = (regression @ weighted.sum(axis=2)[:, :, None])[:, :, 0]
-        known = weighted @ np.swapaxes(self.whitened, 1, 2)
+        deviations = regression @ self.whitened + (self.model.means - centres)[:, :, None]  # (C, D, n)
+        weighted = responsibilities[:, None, :] * deviations
         unknown = self.covariances - regression @ np.swapaxes(regression, 1, 2)
-        second = regression @ known @ np.swapaxes(regression, 1, 2) + counts[:, None, None] * unknown
-        return GaussianStatistics(counts, first, self._reduced(second), self.model.means, self.model.covariance_type)
+        second = weighted @ np.swapaxes(deviations, 1, 2) + counts[:, None, None] * unknown
+        first, type_ = weighted.sum(axis=2), self.model.covariance_type
+        return GaussianStatistics(counts, first, self._reduced(second), centres, type_)
 
     def _reduced(self, second: Array) -> Array:
         """The second moment that the covariance type keeps."""

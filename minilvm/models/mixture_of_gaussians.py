@@ -20,9 +20,9 @@ from minilvm.models.conjugate_prior import ConjugatePrior
 from minilvm.models.covariances import COVARIANCE_TYPES, CovarianceType, covariance_type_of
 from minilvm.models.gaussian_kernels import gaussian_kernel
 from minilvm.models.gaussian_statistics import GaussianStatistics
-from minilvm.models.kernels import Kernel
+from minilvm.models.kernels import Kernel, Regulariser
 
-NO_POINTS = 1e-150  # a share of the data that is none: log responsibilities are floored at −500 (e⁻⁵⁰⁰ = 7e-218)
+NO_POINTS = 1e-150  # a share of the data that is none: responsibilities are floored at e⁻⁵⁰⁰ = 7e-218 or less
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +156,14 @@ class MixtureOfGaussians(Mixture):
         """Return the table above as arithmetic on chunks (models/gaussian_kernels.py)."""
         D = self.means.shape[1]
         log_constants = np.log(self.weights) - self._kind.half_log_det(self.factors, D) - D * HALF_LOG_TWO_PI
-        return gaussian_kernel(log_constants, self.means, self.factors, self.covariance_type, weights=self.weights)
+        kernel = gaussian_kernel(log_constants, self.means, self.factors, self.covariance_type, weights=self.weights)
+        kernel.regulariser = self.regulariser
+        return kernel
+
+    @property
+    def regulariser(self) -> Regulariser:
+        """What the M-step adds to the scatter of the data."""
+        return Regulariser(None if self.parameter_prior is None else self.parameter_prior.scale, self.reg_covar)
 
     def log_parameter_prior(self) -> Array:
         """log p(θ), up to a constant; 0 without a prior."""

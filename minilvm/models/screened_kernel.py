@@ -77,7 +77,7 @@ class ScreenedFull(WhitenedFull):
 
     def _sum_blocks(self, blocks: list[Block], r: Array) -> Moments:
         sums = Moments(r.sum(axis=1), numpy.zeros_like(self.means), numpy.zeros_like(self.inverse))
-        least = numpy.exp(NEGLIGIBLE) * r.max()  # of weights, the scale of which has no say
+        least = numpy.exp(NEGLIGIBLE) * r.max(initial=0.0)  # of weights, the scale of which has no say
         for c, n, y in blocks:
             weights = r[c, n]
             some = _chosen(weights > least)
@@ -90,7 +90,9 @@ class ScreenedFull(WhitenedFull):
     def again(self, statistics: GaussianStatistics) -> Kernel | None:
         """Return the kernel of all pairs, if what is negligible beside the data is not so beside a component."""
         if bool((statistics.counts < LEAST_SHARE * statistics.counts.sum()).any()):
-            return WhitenedFull(*self.parameters)
+            every = WhitenedFull(*self.parameters)
+            every.regulariser = self.regulariser
+            return every
         return super().again(statistics)
 
 

@@ -24,7 +24,7 @@ from minilvm.models.conjugate_prior import ConjugatePrior
 from minilvm.models.covariances import COVARIANCE_TYPES, CovarianceType
 from minilvm.models.gaussian_kernels import gaussian_kernel
 from minilvm.models.gaussian_statistics import GaussianStatistics
-from minilvm.models.kernels import Kernel
+from minilvm.models.kernels import Kernel, Regulariser
 from minilvm.models.whitened_kernels import WhitenedFull, WhitenedSpherical, WhitenedTied
 from minilvm.numpy.special import digamma, gammaln
 
@@ -149,7 +149,9 @@ class VariationalMixture:
             - 0.5 * D * (LOG_TWO_PI + 1.0 / self.mean_precision)
         )
         factors = self._kind.factor(self.covariances)
-        return gaussian_kernel(log_constants, self.means, factors, self.covariance_type, weights=self.weights)
+        kernel = gaussian_kernel(log_constants, self.means, factors, self.covariance_type, weights=self.weights)
+        kernel.regulariser = Regulariser(self.prior.scale)
+        return kernel
 
     def component_log_joint(self, x: Array) -> Array:
         """Return log ρ, of shape (N, C)."""
@@ -182,7 +184,7 @@ class VariationalMixture:
     def _concentration(self, counts: Array) -> Array:
         if self.concentration.ndim == 1:
             return self.concentration_prior + counts
-        later = counts.sum() - np.cumsum(counts)
+        later = np.concatenate([np.cumsum(counts[:0:-1])[::-1], counts[:1] * 0.0])  # N_c+1 + … + N_C: nothing cancels
         return np.stack([1.0 + counts, self.concentration_prior + later], axis=1)
 
     def log_parameter_prior(self) -> Array:

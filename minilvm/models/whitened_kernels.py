@@ -68,6 +68,9 @@ class WhitenedFull(Whitened):
         z = numpy.multiply(y, root[:, None, :], out=squares)
         return Moments(r.sum(axis=1), (z @ root[:, :, None])[:, :, 0], z @ numpy.swapaxes(z, 1, 2))
 
+    def _as_summed(self, moments: Array) -> Array:
+        return self.inverse @ moments @ numpy.swapaxes(self.inverse, -1, -2)
+
     def _unwhiten(self, first: Array, second: Array) -> tuple[Array, Array]:
         L = self.factors
         return (L @ first[:, :, None])[:, :, 0], L @ second @ numpy.swapaxes(L, -1, -2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import minilvm.numpy as np
 from minilvm import backend, tree
-from minilvm.autograd import grad, stop_gradient, value_and_grad
+from minilvm.autograd import grad, jit, stop_gradient, value_and_grad
 from minilvm.distributions import (
     AffineTransform,
     Bernoulli,
@@ -620,3 +620,20 @@ def test_a_weight_that_is_no_number_is_named():
     x, q = numpy.array([[0.0], [1.0]]), bits(numpy.array([[0.0], [40.0]]))
     with pytest.raises(ValueError, match="log weight of sample 0, datum 1 is nan"):
         vimco(Broken(), q, x, 3, rng=0)
+
+
+@pytest.mark.parametrize("objective", [sticking_the_landing, dreg, reweighted_wake_sleep, vimco, iwae])
+def test_a_recorded_step_is_the_step(objective):
+    model = LinearGaussian.random(2, 3, rng=0)
+    x, _ = model.sample(4, rng=1)
+
+    def loss(a, rng):
+        q = diagonal_normal(a)
+        if objective is iwae:
+            return iwae(log_weights(model, q, x, 3, rng=rng)).sum()
+        return objective(model, q, x, 3, rng=rng).sum()
+
+    a, slope, recorded = numpy.zeros((4, 4)), grad(loss), jit(grad(loss))
+    for seed in range(3):
+        found = recorded(a, numpy.random.default_rng(seed))
+        assert_array_equal(found, slope(a, numpy.random.default_rng(seed)))

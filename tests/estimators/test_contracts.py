@@ -10,6 +10,7 @@ from minilvm.autograd import grad, value_and_grad
 from minilvm.distributions import (
     AffineTransform,
     Bernoulli,
+    Binomial,
     Categorical,
     Exponential,
     ExpTransform,
@@ -195,8 +196,34 @@ def test_what_is_unsound_is_refused_with_all_that_is_sound(q, names):
 def test_a_bit_that_is_certain_cannot_be_moved_and_says_so():
     q = Bernoulli(probs=numpy.array([0.5, 1.0]))
     for name in ("arm", "disarm"):
-        with pytest.raises(ValueError, match=r"probabilities of 0 or 1.*score_function"):
+        with pytest.raises(ValueError, match=r"probabilities of exactly 0 or 1.*measure_valued"):
             expectation(lambda z: z, q, 2, estimator=name, rng=0)
+
+
+@pytest.mark.parametrize("name", ["exact", "score_function"])
+@pytest.mark.parametrize(
+    ("law", "at"),
+    [
+        (lambda p: Bernoulli(probs=p), [0.0, 0.5]),
+        (lambda p: Bernoulli(probs=p), [0.5, 1.0]),
+        (lambda p: Categorical(probs=p), [0.25, 0.75, 0.0]),
+        (lambda p: Independent(Binomial(3, probs=p), 1), [0.0, 0.5]),
+        (Poisson, [0.0, 2.0]),
+    ],
+)
+def test_a_slope_that_log_q_does_not_see_is_refused_and_not_given_as_another(name, law, at):
+    """Of Bernoulli(p) at p = 0, d E[3 + 4 z] / dp is 4; r(0) d log q(0) / dp is −3."""
+    q = law(numpy.array(at))
+    if name == "exact" and isinstance(q, Poisson):
+        return  # a count has no last value to list
+
+    def value(p):
+        return expectation(lambda z: 3.0 + 4.0 * z.reshape(*z.shape[: 1 + len(q.batch_shape)], -1).sum(axis=-1), law(p),
+                           50, estimator=name, rng=0).sum()  # fmt: skip
+
+    assert numpy.isfinite(value(numpy.array(at)))  # the mean is one that can be had
+    with pytest.raises(ValueError, match="probabilities of exactly 0 or 1"):
+        grad(value)(numpy.array(at))
 
 
 def test_a_differential_is_nothing_in_value_and_all_in_slope(xp):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import minilvm.numpy as np
 from minilvm import backend
-from minilvm.distributions import Bernoulli, Binomial, Independent, OneHotCategorical, kl_divergence
-from minilvm.estimators import elbo, exact_log_marginal, expectation, explain
+from minilvm.distributions import Bernoulli, Binomial, Independent, Normal, OneHotCategorical, kl_divergence
+from minilvm.estimators import elbo, exact_log_marginal, expectation, explain, iwae
 from minilvm.models import VAE, LinearGaussian, SigmoidBeliefNetwork, diagonal_normal
 from minilvm.nn import MLP
 from minilvm.testing import gaussian_mixtures, sigmoid_belief_networks
@@ -81,8 +81,33 @@ def test_of_more_numbers_draws_are_made_and_say_so(xp):
     z = model.prior.expand((1,)).sample((500,), rng=2)
     log_w = (model.log_joint(x, z) - model.prior.log_prob(z))[:, 0]
     assert_identities(text, float(model.log_marginal(x)[0]), float(elbo(log_w)))
-    assert text.count(f"± {float(host(log_w).std()) / numpy.sqrt(500):.4f}") == 3
+    assert text.count(f"± {host(log_w).std(ddof=1) / numpy.sqrt(500):.4f}") == 3
     assert "from 500 draws" in text
+    assert explain(model, model.prior, x, 1, rng=2).count("± nan") == 3  # of a single draw no error is known
+
+
+def test_a_slack_of_draws_is_at_least_0_on_average_alone_and_says_so(xp):
+    model = LinearGaussian.random(3, 4, rng=0)
+    x, _ = model.sample(1, rng=1)
+    q = Independent(Normal(model.posterior(x).mean, model.posterior(x).stddev), 1)
+    texts = [explain(model, q, x, 5, rng=seed) for seed in range(20)]
+    assert all(re.search(r"slack .* ≥ 0 in expectation$", text, re.MULTILINE) for text in texts)
+    assert min(numbers(text)[0]["slack"] for text in texts) < 0
+    few = LinearGaussian.random(1, 4, rng=0)
+    assert re.search(r"slack .* ≥ 0$", explain(few, few.prior, x), re.MULTILINE)
+
+
+def test_a_model_that_cannot_list_its_values_is_not_asked_to(xp):
+    """Sixty bits: the network has a `log_marginal` and a `posterior`, which would sum over 2^60 states."""
+    model = SigmoidBeliefNetwork.random(60, 4, rng=0)
+    text = explain(model, model.prior, xp.ones((1, 4)), 500, rng=2)
+    found, error = numbers(text)
+    assert error is None  # by Bayes' rule
+    assert "log mean weight; above" in text
+    assert "from 500 draws" in text
+    z = model.prior.expand((1,)).sample((500,), rng=2)
+    log_w = model.log_joint(xp.ones((1, 4)), z) - model.prior.log_prob(z)
+    assert found["log p(x)"] == pytest.approx(float(iwae(log_w)[0]), abs=6e-5)
 
 
 def test_where_nothing_is_exact_log_p_is_an_estimate_with_its_certificate(xp):

@@ -54,6 +54,7 @@ def test_probabilities_of_all_observations_sum_to_one(xp):
 def in_tiles_of(n_rows, x, monkeypatch):
     monkeypatch.setattr("minilvm.estimators.weights._WIDEST", 1)
     monkeypatch.setattr("minilvm.estimators.weights._TILE", n_rows * x.size)
+    monkeypatch.setattr("minilvm.threads.n_cores", lambda: 1)  # in order
 
 
 def test_enumeration_in_tiles_is_enumeration(xp, monkeypatch):
@@ -164,8 +165,9 @@ def test_the_draws_of_naive_monte_carlo_do_not_depend_on_the_tiles(xp, monkeypat
     assert_allclose(parts.standard_error, whole.standard_error, rtol=1e-10)
 
 
-def test_memory_is_that_of_a_tile_at_any_k():
-    """The weights of 200 000 draws for 5 data, of which none are kept."""
+def test_memory_is_that_of_some_tiles_at_any_k(monkeypatch):
+    """The weights of 20 000 draws for 5 data, of which none are kept."""
+    monkeypatch.setattr("minilvm.threads.n_cores", lambda: 2)
     model = LinearGaussian.random(2, 600, rng=0)
     x, _ = model.sample(5, rng=1)
     tracemalloc.start()
@@ -175,7 +177,7 @@ def test_memory_is_that_of_a_tile_at_any_k():
     finally:
         tracemalloc.stop()
     numpy.testing.assert_allclose(estimate.log_p, model.log_marginal(x), rtol=1e-10)
-    assert peak < 50e6 < 20_000 * x.nbytes
+    assert peak < 100e6 < 20_000 * x.nbytes
 
 
 @pytest.mark.parametrize("proposal", ["uniform", "prior"])

@@ -4,7 +4,7 @@ import itertools
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
@@ -19,8 +19,10 @@ from minilvm.testing import linear_gaussians
 from tests.testing.helpers import assert_allclose, host
 
 seeds = st.integers(0, 2**32)
+FEW = settings(max_examples=max(5, settings.default.max_examples // 5))  # of sums over tens of thousands of points
 
 
+@FEW
 @given(linear_gaussians(), seeds)
 def test_the_linear_gaussian_integral_is_its_closed_form(xp, model, seed):
     x = 3.0 * backend.default_rng(seed).standard_normal((2, len(model.bias)))
@@ -37,6 +39,7 @@ def gauss_hermite(model, x, n):
 
 
 @pytest.mark.parametrize("n_latents", [1, 2])
+@FEW
 @given(seeds)
 def test_the_integral_of_a_small_vae_is_that_of_gauss(xp, n_latents, seed):
     rng = numpy.random.default_rng(seed)

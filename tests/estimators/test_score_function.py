@@ -1,13 +1,23 @@
 """The score function and its baselines: each free of its own draw, and the faults that are not, caught."""
 
+import itertools
+
 import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import minilvm.numpy as np
+from minilvm import backend
 from minilvm.autograd import grad, stop_gradient
-from minilvm.distributions import Bernoulli, Categorical, Independent, Normal
+from minilvm.distributions import (
+    Bernoulli,
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
 from minilvm.estimators import RunningMean, expectation
 from minilvm.estimators.score_function import optimal
 from minilvm.testing import assert_unbiased_gradient, gradient_moments
@@ -256,3 +266,35 @@ def test_costs_of_minus_infinity_have_no_slope_and_raise_no_storm(xp, baseline):
     for r in (nowhere, somewhere):
         assert mean(a, r) == -np.inf
         assert_array_equal(grad(mean)(a, r), 0.0)
+
+
+@pytest.mark.parametrize("n_laws", [1, 2, 3, 4])
+def test_a_shared_parameter_whose_first_axis_is_as_long_as_the_batch_is_shared(xp, n_laws):
+    """The baseline of a draw then knows nothing of the draws of other laws, and so nothing of its own."""
+    q = MultivariateNormal(xp.zeros((n_laws, 3)), scale_tril=xp.eye(3))
+    z, cost = q.sample((4,), rng=0), backend.default_rng(1).random((4, n_laws))
+    each = MultivariateNormal(xp.zeros((n_laws, 3)), scale_tril=xp.eye(3) + xp.zeros((n_laws, 1, 1)))
+    square = np.square(z).sum(axis=2)  # ‖∇_mean log q‖²: the shared factor is a parameter of no law of its own
+    others = [[j for j in range(4) if j != k] for k in range(4)]
+    expected = np.stack([(cost[o] * square[o]).sum(axis=0) / square[o].sum(axis=0) for o in others])
+    assert_allclose(optimal(cost, q, z), expected, rtol=1e-12)
+    assert float(np.abs(optimal(cost, each, z) - expected).max()) > 1e-6  # here it is one
+
+
+def test_the_optimal_baseline_is_unbiased_with_shared_components():
+    """Over all tuples: a mixture of C components for N = C = K laws, which share them."""
+    shared = Bernoulli(probs=numpy.array([0.2, 0.5, 0.9]))
+    logits = numpy.random.default_rng(0).standard_normal((3, 3))
+
+    def law(logits):
+        return MixtureSameFamily(Categorical(logits=logits), shared)
+
+    tuples = numpy.array(list(itertools.product([0.0, 1.0], repeat=9))).reshape(-1, 3, 3)
+    r = lambda z: 3.0 * z + z * numpy.array([0.3, -1.0, 2.0]) + 1.0  # noqa: E731
+    total = numpy.zeros_like(logits)
+    for z in tuples:
+        b = optimal(r(z), law(logits), z)
+        slope = grad(lambda a, z=z, b=b: ((r(z) - b) * law(a).log_prob(z)).mean(axis=0).sum())(logits)
+        total += numpy.exp(law(logits).log_prob(z).sum()) * slope
+    exact = grad(lambda a: sum(np.exp(law(a).log_prob(v)) * r(v) for v in (0.0, 1.0)).sum())(logits)
+    assert_allclose(total, exact, atol=1e-12)

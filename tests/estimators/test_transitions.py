@@ -8,7 +8,7 @@ import scipy.stats
 
 import minilvm.numpy as np
 from minilvm import backend
-from minilvm.distributions import Bernoulli, Categorical, Independent, MultivariateNormal, Normal
+from minilvm.distributions import Bernoulli, Categorical, Independent, MultivariateNormal, Normal, StudentT
 from minilvm.estimators import HMC, Gibbs
 from minilvm.estimators.transitions import transition_for
 from minilvm.models import SigmoidBeliefNetwork
@@ -216,7 +216,9 @@ def test_numbers_move_by_hmc_and_bits_by_gibbs(xp):
     assert isinstance(transition_for(SigmoidBeliefNetwork.random(2, 3, rng=0).posterior(xp.ones((1, 3)))), Gibbs)
 
 
-@pytest.mark.parametrize("limits", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (0.1, numpy.array([0.05, 1.0]))])
+@pytest.mark.parametrize(
+    "limits", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (0.1, numpy.array([0.05, 1.0])), (0.1, numpy.inf), (0.1, numpy.nan)]
+)
 def test_steps_that_lead_nowhere_or_back_are_refused(limits):
     with pytest.raises(ValueError, match="expected 0 < smallest <= largest"):
         HMC(*limits)
@@ -227,6 +229,18 @@ def test_labels_are_refused_with_the_way_out():
         transition_for(Categorical(probs=numpy.ones(3)))
 
 
-def test_no_leapfrog_step_is_no_transition():
-    with pytest.raises(ValueError, match="n_leapfrog is 0; expected at least 1"):
-        HMC(n_leapfrog=0)
+@pytest.mark.parametrize("n", [0, 2.5])
+def test_no_leapfrog_step_is_no_transition(n):
+    with pytest.raises(ValueError, match=f"n_leapfrog is {n}; expected an integer, at least 1"):
+        HMC(n_leapfrog=n)
+
+
+def test_a_deviation_that_is_infinite_is_no_step():
+    with pytest.raises(ValueError, match=r"heavy tails have not: give transition=HMC\(smallest, largest\)"):
+        transition_for(Independent(StudentT(2.0, numpy.zeros(2), 1.0), 1))
+
+
+def test_gibbs_moves_bits_and_nothing_else(xp):
+    for z in (xp.full((2, 3, 4), 0.5), xp.zeros((2, 3))):
+        with pytest.raises(ValueError, match="is not of bits; expected"):
+            Gibbs()(lambda z: z.sum(axis=2), z, rng=backend.default_rng(0))

@@ -1,5 +1,6 @@
 import itertools
 import math
+import threading
 
 import numpy
 import pytest
@@ -9,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 import minilvm.numpy as np
 from minilvm import backend, tree
-from minilvm.autograd import check_grads, grad
-from minilvm.distributions import Bernoulli, Categorical, Independent, Normal
+from minilvm.autograd import check_grads, grad, jit
+from minilvm.distributions import Bernoulli, Categorical, Independent, Normal, Uniform
 from minilvm.estimators import (
     elbo,
     elbo_entropy_form,
@@ -168,6 +169,7 @@ def linear_problem():
 def in_tiles_of(n_rows, x, monkeypatch):
     monkeypatch.setattr("minilvm.estimators.weights._WIDEST", 1)
     monkeypatch.setattr("minilvm.estimators.weights._TILE", n_rows * x.size)
+    monkeypatch.setattr("minilvm.threads.n_cores", lambda: 1)  # in order
 
 
 @pytest.mark.parametrize("n_rows", [1, 3, 7])
@@ -197,6 +199,39 @@ def test_tiles_hold_the_draws_and_the_gradient_of_one_piece(xp, monkeypatch, n_r
     tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-11), grad(bound, (0, 1))(model, q), slope)
 
 
+@pytest.mark.parametrize("n_workers", [2, 7])
+def test_threads_give_the_bits_of_one(xp, monkeypatch, n_workers):
+    model, x, q = linear_problem()
+    monkeypatch.setattr("minilvm.estimators.weights._WIDEST", 1)
+    monkeypatch.setattr("minilvm.estimators.weights._TILE", 3 * x.size)
+    monkeypatch.setattr("minilvm.threads.n_cores", lambda: n_workers)
+    slope = grad(lambda m: logmeanexp(log_weights(m, q, x, 50, rng=0)).sum())(model)
+    threaded = log_weights(model, q, x, 50, rng=0)
+    in_tiles_of(3, x, monkeypatch)
+    assert_array_equal(threaded, log_weights(model, q, x, 50, rng=0))
+    tree.map(assert_array_equal, slope, grad(lambda m: logmeanexp(log_weights(m, q, x, 50, rng=0)).sum())(model))
+
+
+def test_what_is_traced_or_recorded_stays_in_its_thread(monkeypatch):
+    model, x, q = linear_problem()
+    seen = set()
+
+    class Listening:
+        def log_joint(self, x, z):
+            seen.add(threading.get_ident())
+            return model.log_joint(x, z)
+
+    def bound(q, rng):
+        return logmeanexp(log_weights(Listening(), q, x, 50, rng=rng)).sum()
+
+    in_tiles_of(3, x, monkeypatch)
+    grad(bound)(q, 0)
+    jit(grad(bound))(q, backend.default_rng(0))
+    assert seen == {threading.get_ident()}
+    bound(q, 0)
+    assert len(seen) == 2
+
+
 def test_a_bad_weight_in_a_later_tile_is_named_by_its_own_number(xp, monkeypatch):
     model, x, q = linear_problem()
     calls = itertools.count(1)
@@ -212,6 +247,7 @@ def test_a_bad_weight_in_a_later_tile_is_named_by_its_own_number(xp, monkeypatch
 
 def test_a_wide_network_of_narrow_data_is_held_in_small_tiles(monkeypatch):
     monkeypatch.setattr("minilvm.estimators.weights._TILE", 10 * 512)
+    monkeypatch.setattr("minilvm.threads.n_cores", lambda: 1)
     sizes = []
 
     class Listening:
@@ -236,6 +272,29 @@ def test_a_guide_that_misses_what_the_model_can_do_is_refused(xp):
             log_weights(model, q, x, 20, rng=0)
     with pytest.raises(ValueError, match=r"never draws z = 2"):
         log_weights(mixture, one_sided, x, 1, rng=0)  # a label that the prior draws once in a thousand
+
+
+def test_the_datum_whose_guide_misses_something_is_the_one_that_is_named(xp):
+    class Flat:
+        prior = Uniform(xp.asarray(0.0), 1.0)
+
+        def log_joint(self, x, z):
+            return self.prior.log_prob(z) + np.zeros(len(x))
+
+    q = Uniform(xp.asarray([-1.0, 0.9]), xp.asarray([2.0, 2.0]))
+    with pytest.raises(ValueError, match="q of datum 1 never draws z = 0"):
+        log_weights(Flat(), q, xp.zeros((2, 1)), 20, rng=0)
+
+
+def test_labels_that_a_guide_lists_and_never_draws_are_seen_beside_those_that_it_does_not_list():
+    class Three:
+        prior = Categorical(probs=numpy.array([0.5, 0.5, 0.0]))
+
+        def log_joint(self, x, z):
+            return self.prior.log_prob(z) + numpy.zeros(len(x))
+
+    with pytest.raises(ValueError, match="q of datum 0 never draws z = 0"):
+        log_weights(Three(), Categorical(probs=numpy.array([0.0, 1.0])), numpy.zeros((1, 1)), 1, rng=0)
 
 
 def test_a_guide_on_another_set_than_the_prior_is_refused():

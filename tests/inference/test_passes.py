@@ -13,6 +13,7 @@ from minilvm.inference import e_step, em_pass, fit_em
 from minilvm.models import BernoulliMixture, GaussianStatistics, MixtureOfGaussians
 from minilvm.models.feature_kernels import FullFeatures
 from minilvm.models.kernels import Kernel
+from minilvm.models.missing import MarginalizedMixtureOfGaussians as Marginalized
 from minilvm.testing import gaussian_mixtures
 from tests.testing.helpers import assert_allclose, host, moved
 
@@ -82,6 +83,21 @@ def test_a_point_of_weight_0_is_not_there_however_impossible(xp):
     assert_same(of_more, statistics, rtol=1e-10, atol=1e-12)
     with pytest.raises(ValueError, match=r"x\[21\] has probability 0"):
         em_pass(model, with_more, sample_weight=xp.asarray([0.0] + [1.0] * 21))
+
+
+@pytest.mark.parametrize(("D", "kind"), [(2, MixtureOfGaussians), (24, MixtureOfGaussians), (2, Marginalized)])
+def test_a_chunk_of_points_that_are_not_there_adds_nothing(D, kind):
+    """By features, screened (`D` is enough for it) and with missing values: no sum is over nothing."""
+    x = numpy.random.default_rng(0).standard_normal((60, D)) + 9.0 * (numpy.arange(60) % 2)[:, None]
+    drawn = MixtureOfGaussians.initialise(x, 2, rng=0)
+    model = kind(drawn.weights, drawn.means, drawn.covariances)
+    chunks = [(x[:20], numpy.zeros(20)), (x[20:], numpy.ones(40)), (x[:20], numpy.zeros(20))]
+    log_likelihood, statistics = em_pass(model, chunks)
+    expected, of_others = em_pass(model, x[20:])
+    numpy.testing.assert_allclose(log_likelihood, expected, rtol=1e-13)
+    assert_same(statistics, of_others, rtol=1e-10, atol=1e-10)
+    with pytest.raises(ValueError, match="the weights of all chunks are 0"):
+        em_pass(model, [(x, numpy.zeros(60))])
 
 
 def test_weights_may_be_a_list():
@@ -216,6 +232,11 @@ def test_an_impossible_datum_is_named_by_its_place_among_all(n):
     model = MixtureOfGaussians(numpy.ones(1), numpy.zeros((1, 1)), numpy.ones((1, 1, 1)))
     with pytest.raises(ValueError, match=rf"x\[{n - 5}\] has probability 0 under every component"):
         em_pass(model, x)
+
+
+def test_an_e_step_wants_an_array():
+    with pytest.raises(TypeError, match="x is list; expected an array"):
+        e_step(two_clusters(1.0), [[0.0]])
 
 
 def test_an_e_step_over_many_points_is_that_over_few(xp):

@@ -1,7 +1,6 @@
 """Threads, processes and a cluster do what one thread does, to the bit; and one that dies takes nothing with it."""
 
 import multiprocessing
-import os
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy
@@ -157,7 +156,3 @@ def test_a_cluster_gives_the_bits_of_one_thread_and_is_sent_the_data_once(monkey
         fragile = FragileMixture(*(getattr(start, name) for name in ("weights", "means", "covariances")))
         with pytest.raises(WorkerLostError, match="fit_em"):
             fit_em(fragile, x, executor=executor)
-
-
-def test_cores_are_those_that_this_process_may_use():
-    assert 1 <= module.n_cores() <= os.cpu_count()

@@ -38,6 +38,21 @@ def test_the_bound_rises_and_ends_where_it_says(kind, weights):
     assert_allclose(again.lower_bound_, mixture.lower_bound_, rtol=1e-14)  # of these parameters, not of those before
 
 
+@pytest.mark.parametrize("concentration", [1e-12, 1e-16, 1e-300])
+def test_a_process_that_expects_a_single_component_is_still_a_law(concentration):
+    """The counts of all later components are added up, for of a difference of large numbers nothing would be left."""
+    x = numpy.concatenate([numpy.random.default_rng(0).normal(m, 1.0, (1000, 2)) for m in (0.0, 6.0)])
+    mixture = fit(x, 10, weight_concentration_prior=concentration)
+    assert (mixture.weight_concentration_[1] >= concentration).all()
+    assert min(numpy.diff(mixture.lower_bounds_)) > -1e-9 * abs(mixture.lower_bound_)
+
+
+def test_a_covariance_prior_that_is_no_covariance_is_refused():
+    x = load_old_faithful()
+    with pytest.raises(ValueError, match="symmetric"):
+        fit(x, 2, covariance_prior=[[1.0, 0.9], [0.0, 1.0]])
+
+
 @each_law_of_weights
 @each_type
 def test_the_predictive_density_integrates_to_one(kind, weights):

@@ -512,3 +512,32 @@ def test_a_prior_of_ones_own():
     prior = ConjugatePrior(x.mean(axis=0), 1e6, 4.0, numpy.eye(2))  # very sure of the mean
     mixture = GaussianMixture(2, parameter_prior=prior, random_state=0, max_iter=1000).fit(x)
     assert_allclose(mixture.means_, [x.mean(axis=0)] * 2, rtol=0.01)
+
+
+def test_a_step_on_a_batch_takes_back_what_fit_said_of_its_data():
+    x = blobs()
+    mixture = GaussianMixture(3, random_state=0).fit(x)
+    mixture.partial_fit(3.0 * x[:60])
+    assert [name for name in ("converged_", "n_iter_", "lower_bound_", "lower_bounds_") if hasattr(mixture, name)] == []
+
+
+def test_a_fit_that_cannot_go_on_leaves_the_mixture_as_it_was():
+    x = blobs()
+    mixture = GaussianMixture(3, random_state=0, warm_start=True).fit(x)
+    before = mixture.predict(x)
+    with pytest.raises(ValueError, match="X has 3 features, but GaussianMixture is expecting 2"):
+        mixture.fit(numpy.concatenate([x, x[:, :1]], axis=1))
+    assert_array_equal(mixture.predict(x), before)
+
+
+@each_type
+def test_covariances_that_are_set_by_hand_after_a_fit_in_single_precision_count(kind):
+    """And those that were not are known in double precision, for single may not be definite."""
+    x = blobs().astype("float32")
+    fitted = GaussianMixture(3, covariance_type=kind, random_state=0).fit(x)
+    assert_allclose(fitted.score(x), fitted.lower_bound_, rtol=1e-6)
+    for mixture in (pickle.loads(pickle.dumps(fitted)), fitted):  # noqa: S301
+        before = mixture.score(x)
+        mixture.covariances_ *= numpy.float32(1e4)
+        assert mixture.score(x) < before - 1.0
+        assert_allclose(mixture.score(x), log_density(mixture, x).mean(), rtol=1e-5)

@@ -18,6 +18,11 @@ def n_parameters(kind, C, D):
     return of_covariances[kind] + C * D + C - 1
 
 
+def test_a_single_number_is_refused():
+    with pytest.raises(TypeError, match=r"n_components is 3; expected several, such as range\(1, 10\)"):
+        select(load_old_faithful(), 3)
+
+
 def test_candidates_cost_what_the_criteria_say():
     x, kinds = load_old_faithful(), ["full", "tied", "diag", "spherical"]
     found = select(x, (n for n in (1, 3)), covariance_type=(kind for kind in kinds), **ARGUMENTS)  # read but once

@@ -24,6 +24,22 @@ def mixtures(rng, covariance_type, C, D):
     return rng.dirichlet(numpy.ones(C)), rng.standard_normal((C, D)), covariances
 
 
+@pytest.mark.parametrize(
+    ("mean", "scale", "message"),
+    [
+        ([0.0, numpy.nan], numpy.eye(2), "mean is .*; expected finite numbers"),
+        ([0.0, 0.0], numpy.array([[1.0, 0.9], [0.0, 1.0]]), "symmetric matrix"),
+        ([0.0, 0.0], -numpy.eye(2), "its eigenvalues negative"),
+        ([0.0, 0.0], numpy.full((2, 2), numpy.nan), "scale is"),
+        ([0.0, 0.0], numpy.array([1.0, -1.0]), "expected variances"),
+        ([0.0, 0.0], -1.0, "scale is -1.0"),
+    ],
+)
+def test_what_is_no_law_is_refused(mean, scale, message):
+    with pytest.raises(ValueError, match=message):
+        ConjugatePrior(numpy.array(mean), 1.0, 4.0, scale)
+
+
 def textbook(prior, weights, means, covariances, covariance_type):
     """log p(θ) by SciPy's laws."""
     C, D = means.shape

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minilvm import backend
 from minilvm.inference import em_pass
-from minilvm.models import MixtureOfGaussians, gaussian_kernels
+from minilvm.models import ConjugatePrior, MixtureOfGaussians, gaussian_kernels
 from minilvm.models.feature_kernels import Features
 from minilvm.models.kernels import GaussianKernel
 from minilvm.models.whitened_kernels import Whitened
@@ -113,3 +113,31 @@ def test_single_precision_data_keep_their_variances(xp, form, covariance_type):
     expected = numpy.full(2, variances.mean()) if covariance_type == "spherical" else variances
     found = numpy.diagonal(matrices_of(start.m_step(statistics)), axis1=1, axis2=2)[0]
     numpy.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_so_are_those_of_a_direction_that_is_no_axis(xp, form, covariance_type):
+    """Every variance stays wide; what the first feature leaves unexplained of the second is far narrower."""
+    rng = numpy.random.default_rng(0)
+    u = rng.standard_normal(2000)
+    x = numpy.stack([u, u + 1e-5 * rng.standard_normal(2000)], axis=1)
+    wide = 900.0 * (numpy.eye(2) if covariance_type == "tied" else numpy.eye(2)[None])
+    start = moved(MixtureOfGaussians(numpy.ones(1), numpy.array([[30.0, 0.0]]), wide, covariance_type))
+    _, statistics = em_pass(start, xp.asarray(x))
+    rotated = x @ numpy.array([[1.0, -1.0], [0.0, 1.0]])  # of the same determinant, and the narrow direction an axis
+    expected = numpy.linalg.det(numpy.cov(rotated.T, bias=True))
+    found = numpy.linalg.det(matrices_of(start.m_step(statistics))[0])
+    numpy.testing.assert_allclose(found, expected, rtol=1e-4)  # 1e-16 / 1e-10 of it is rounding
+
+
+def test_a_direction_that_the_m_step_will_widen_need_not_be_made_good(form):
+    """With `reg_covar`, or a prior, digits lost beside it are not missed, and no pass is made twice for them."""
+    u = numpy.random.default_rng(0).standard_normal(500)
+    x = numpy.stack([u, u], axis=1)
+    prior = ConjugatePrior(numpy.zeros(2), 1.0, 4.0, numpy.eye(2))
+    for arguments in ({"reg_covar": 0.01}, {"parameter_prior": prior}):
+        model = MixtureOfGaussians(numpy.ones(1), numpy.zeros((1, 2)), numpy.eye(2)[None], **arguments)
+        _, statistics = em_pass(model, x)
+        assert model.kernel().again(statistics) is None
+    model = MixtureOfGaussians(numpy.ones(1), numpy.zeros((1, 2)), numpy.eye(2)[None])
+    assert model.kernel().again(statistics) is not None

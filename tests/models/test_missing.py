@@ -79,11 +79,28 @@ def test_with_nothing_missing_it_is_the_mixture(seed, kind):
 
 
 @each_type
+def test_a_component_that_shrinks_in_one_step_keeps_its_digits(kind):
+    """It starts ten million times wider than its cluster and far off; about the old mean there is no variance left."""
+    x = 1e-6 * numpy.random.default_rng(0).standard_normal((200, 2))
+    wide = {
+        "full": 100.0 * numpy.eye(2)[None],
+        "tied": 100.0 * numpy.eye(2),
+        "diag": [[100.0] * 2],
+        "spherical": [100.0],
+    }
+    start = MarginalizedMixtureOfGaussians(numpy.ones(1), numpy.array([[10.0, 0.0]]), numpy.asarray(wide[kind]), kind)
+    _, statistics = em_pass(start, x)
+    found = numpy.diagonal(matrix(start.m_step(statistics), 0))
+    assert_allclose(found, numpy.full(2, x.var(axis=0).mean()) if kind == "spherical" else x.var(axis=0), rtol=1e-8)
+
+
+@each_type
 def test_expected_moments_are_integrals_over_what_is_missing(kind):
     """One number missing, on a grid so fine and wide that the trapezium rule is exact to rounding."""
     model = a_mixture(3, kind)
     x = numpy.array([[0.5, numpy.nan, -1.0]])
     _, statistics = em_pass(model, x)
+    statistics = statistics.around(model.means)
     grid = numpy.linspace(-40.0, 40.0, 20_001)
     filled = numpy.stack([numpy.full_like(grid, 0.5), grid, numpy.full_like(grid, -1.0)], axis=1)
     laws = [scipy.stats.multivariate_normal(model.means[c], matrix(model, c)) for c in range(3)]
