@@ -38,7 +38,7 @@ class Features(GaussianKernel):
             self.ceiling = float(log_constants.max())  # of a log density, at its mean
             constant -= self.ceiling
         self.theta = numpy.concatenate([constant[:, None], linear, quadratic], axis=1)
-        self.centres = numpy.zeros_like(means) + origin
+        self.centres = 0.0 * means + origin
         self.origin = origin[:, None]
         self.chunk = points_at_a_time(C + self.theta.shape[1], means, 2048, 2**14)
         # About how large the terms of a log density are, at a datum three deviations from the mean.
