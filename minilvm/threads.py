@@ -38,17 +38,21 @@ def on_all_cores(f: Callable[[Argument], Result], arguments: Iterable[Argument],
         context, argument = given
         return context.run(f, argument)
 
-    with one_blas_thread(), ThreadPoolExecutor(min(n_cores(), at_most)) as executor:
-        yield from in_order(executor, call, ((contextvars.copy_context(), argument) for argument in arguments))
+    n_workers = min(n_cores(), at_most)
+    given = ((contextvars.copy_context(), argument) for argument in arguments)
+    with one_blas_thread(), ThreadPoolExecutor(n_workers) as executor:
+        yield from in_order(executor, n_workers, call, given)
 
 
-def in_order(executor: Executor, f: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
+def in_order(
+    executor: Executor, n_workers: int, f: Callable[[Argument], Result], arguments: Iterable[Argument]
+) -> Iterator[Result]:
     """Yield f(a) for each a, in order, with never more of them begun or done than keep the workers busy."""
     waiting: collections.deque[Any] = collections.deque()
     try:
         for argument in arguments:
             waiting.append(executor.submit(f, argument))
-            if len(waiting) > 2 * n_cores():
+            if len(waiting) > 2 * n_workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -54,10 +54,20 @@ def test_there_are_as_many_threads_as_cores_or_as_are_allowed(two_cores, at_most
 def test_no_more_is_taken_than_keeps_the_workers_busy(two_cores):
     taken = []
     with ThreadPoolExecutor(2) as executor:
-        results = in_order(executor, lambda i: i, (taken.append(i) or i for i in range(100)))
+        results = in_order(executor, 2, lambda i: i, (taken.append(i) or i for i in range(100)))
         for i in results:
             assert len(taken) <= i + 5
     assert taken == list(range(100))
+
+
+def test_those_that_wait_are_not_as_many_as_the_cores(monkeypatch):
+    """What is made for threads that there are not would only be held."""
+    monkeypatch.setattr(threads, "n_cores", lambda: 64)
+    taken = []
+    results = on_all_cores(lambda i: i, (taken.append(i) or i for i in range(100)), at_most=2)
+    assert next(results) == 0
+    assert len(taken) == 5
+    results.close()
 
 
 def test_an_error_is_raised_in_its_turn(two_cores):
@@ -77,7 +87,7 @@ def test_what_is_given_up_is_not_begun():
                 futures[0].set_result(f(*args))
             return futures[-1]
 
-    results = in_order(OnlyTheFirst(), lambda i: i, range(100))
+    results = in_order(OnlyTheFirst(), 2, lambda i: i, range(100))
     assert next(results) == 0
     results.close()
     assert len(futures) > 1

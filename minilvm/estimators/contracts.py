@@ -60,6 +60,7 @@ class Contract:
     gradient: Literal["unbiased", "biased"]  # and how its gradient stands to that of what is estimated
     needs: tuple[Need, ...] = ()  # of q
     smooth: bool = False  # whether r, or log p(x, z), must be differentiable in z
+    by_log_q: bool = False  # whether it is log q that is differentiated, which sees no slope at a probability of 0
     evaluations: str = "1"  # of r for each draw; L and P are the numbers of latents and of parameters of each
     source: str = ""
 
@@ -127,7 +128,7 @@ _E, _L, _D = "E_q[r(z)]", "log p(x)", "E_p(x, z)[log q(z | x)]"
 _W = "log p(x), from weights"  # in expectation over the draws that they are of
 
 CONTRACTS: Final = {
-    "exact": Contract(_E, "unbiased", "unbiased", (LISTED,), evaluations="all values of z"),
+    "exact": Contract(_E, "unbiased", "unbiased", (LISTED,), by_log_q=True, evaluations="all values of z"),
     "reparameterization": Contract(_E, "unbiased", "unbiased", (PATHS,), smooth=True, source="N13, arXiv:1312.6114"),
     "measure_valued": Contract(
         _E, "unbiased", "unbiased", (MEASURES,), evaluations="1 + 2 P L", source="arXiv:1906.10652, §6"
@@ -138,7 +139,7 @@ CONTRACTS: Final = {
         _E, "unbiased", "unbiased", (SOFT,), smooth=True, evaluations="2", source="arXiv:1703.07370, eq. 6"
     ),
     "relax": Contract(_E, "unbiased", "unbiased", (SOFT,), evaluations="1", source="arXiv:1711.00123, eq. 8"),
-    "score_function": Contract(_E, "unbiased", "unbiased", (STILL,), source="N12, Williams (1992)"),
+    "score_function": Contract(_E, "unbiased", "unbiased", (STILL,), by_log_q=True, source="N12, Williams (1992)"),
     "straight_through": Contract(_E, "unbiased", "biased", (SOFT,), smooth=True, source="arXiv:1308.3432"),
     "gumbel_softmax": Contract(
         _E, "unbiased", "biased", (SOFT,), smooth=True, evaluations="2", source="arXiv:1611.00712, 1611.01144"
@@ -148,7 +149,7 @@ CONTRACTS: Final = {
     "dreg": Contract(
         _L, "lower", "unbiased", (PATHS, STILL), smooth=True, evaluations="2", source="arXiv:1810.04152, eq. 8"
     ),
-    "vimco": Contract(_L, "lower", "unbiased", (STILL,), source="arXiv:1602.06725, eq. 10"),
+    "vimco": Contract(_L, "lower", "unbiased", (STILL,), by_log_q=True, source="arXiv:1602.06725, eq. 10"),
     "reweighted_wake_sleep": Contract(_L, "lower", "biased", (STILL,), source="arXiv:1406.2751"),
     "sleep_phase": Contract(_D, "unbiased", "unbiased", (STILL,), evaluations="0", source="Hinton et al. (1995)"),
     "elbo": Contract(_W, "lower", "unbiased", (PATHS,), smooth=True, source="N7, Jordan et al. (1999)"),
@@ -170,7 +171,7 @@ def check(estimator: str, q: Any) -> None:
                 f"{estimator} needs {need.description}; q is {_spelt(q)}. "
                 f"Unbiased for it: {', '.join(map(repr, sound_for(q, contract.estimates))) or 'none'}"
             )
-    if estimator in {"exact", "score_function", "vimco"} and is_traced(q):  # these differentiate log q
+    if contract.by_log_q and is_traced(q):
         check_uncertain(q)
 
 

@@ -118,8 +118,7 @@ def _points(q: Distribution, n_samples: int, rng: Any) -> tuple[Array, Array, st
 
 def _error_of_the_mean(log_w: Array) -> float:
     """Its standard error; of a single draw nothing is known."""
-    n = len(log_w)
-    return float(np.sqrt(np.square(log_w - log_w.mean()).sum() / (n * (n - 1)))) if n > 1 else math.nan
+    return float(log_w.std(ddof=1)) / math.sqrt(len(log_w)) if len(log_w) > 1 else math.nan
 
 
 def _can_sum(prior: Distribution) -> bool:

@@ -103,7 +103,7 @@ def _flow(
 ) -> Iterator[Sum]:
     """The same over chunks as they come."""
     try:
-        for sums in in_order(executor, functools.partial(_each, f), ([shard] for shard in stream(x, check))):
+        for sums in in_order(executor, n_cores(), functools.partial(_each, f), ([shard] for shard in stream(x, check))):
             yield from sums
     except Exception as error:
         _blame(error)

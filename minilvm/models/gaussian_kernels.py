@@ -9,7 +9,7 @@ import numpy
 
 from minilvm.backend import Array, namespace
 from minilvm.models import feature_kernels, whitened_kernels
-from minilvm.models.kernels import MOST_AMPLIFICATION, GaussianKernel
+from minilvm.models.kernels import MOST_AMPLIFICATION, GaussianKernel, Regulariser
 from minilvm.models.screened_kernel import ScreenedFull
 
 MANY_FEATURES: Final = (
@@ -37,6 +37,7 @@ def gaussian_kernel(
     covariance_type: str,
     *,
     weights: Array,
+    regulariser: Regulariser,
 ) -> GaussianKernel:
     """Return the kernel of log_constants_c − ½ ‖L_c⁻¹ (x_n − μ_c)‖².
 
@@ -52,7 +53,15 @@ def gaussian_kernel(
         Which.
     weights
         (C,), summing to 1: how much of the data each component has, about. It says where the middle of them is.
+    regulariser
+        What the M-step adds to the scatter.
     """
+    kernel = _suited(log_constants, means, factors, covariance_type, weights)
+    kernel.regulariser = regulariser
+    return kernel
+
+
+def _suited(log_constants: Array, means: Array, factors: Array, covariance_type: str, weights: Array) -> GaussianKernel:
     log_constants, means, factors, weights = (
         a.astype(float, copy=False) for a in (log_constants, means, factors, weights)
     )

@@ -156,9 +156,8 @@ class MixtureOfGaussians(Mixture):
         """Return the table above as arithmetic on chunks (models/gaussian_kernels.py)."""
         D = self.means.shape[1]
         log_constants = np.log(self.weights) - self._kind.half_log_det(self.factors, D) - D * HALF_LOG_TWO_PI
-        kernel = gaussian_kernel(log_constants, self.means, self.factors, self.covariance_type, weights=self.weights)
-        kernel.regulariser = self.regulariser
-        return kernel
+        of_components = log_constants, self.means, self.factors, self.covariance_type
+        return gaussian_kernel(*of_components, weights=self.weights, regulariser=self.regulariser)
 
     @property
     def regulariser(self) -> Regulariser:

@@ -149,9 +149,8 @@ class VariationalMixture:
             - 0.5 * D * (LOG_TWO_PI + 1.0 / self.mean_precision)
         )
         factors = self._kind.factor(self.covariances)
-        kernel = gaussian_kernel(log_constants, self.means, factors, self.covariance_type, weights=self.weights)
-        kernel.regulariser = Regulariser(self.prior.scale)
-        return kernel
+        of_components = log_constants, self.means, factors, self.covariance_type
+        return gaussian_kernel(*of_components, weights=self.weights, regulariser=Regulariser(self.prior.scale))
 
     def component_log_joint(self, x: Array) -> Array:
         """Return log ρ, of shape (N, C)."""

@@ -1,5 +1,6 @@
 """The table of contracts, held against what the estimators do: every claim, every need, every price."""
 
+import itertools
 import math
 
 import numpy
@@ -200,22 +201,19 @@ def test_a_bit_that_is_certain_cannot_be_moved_and_says_so():
             expectation(lambda z: z, q, 2, estimator=name, rng=0)
 
 
-@pytest.mark.parametrize("name", ["exact", "score_function"])
 @pytest.mark.parametrize(
-    ("law", "at"),
+    ("name", "law", "at"),
     [
-        (lambda p: Bernoulli(probs=p), [0.0, 0.5]),
-        (lambda p: Bernoulli(probs=p), [0.5, 1.0]),
-        (lambda p: Categorical(probs=p), [0.25, 0.75, 0.0]),
-        (lambda p: Independent(Binomial(3, probs=p), 1), [0.0, 0.5]),
-        (Poisson, [0.0, 2.0]),
+        *itertools.product(["exact", "score_function"], [lambda p: Bernoulli(probs=p)], [[0.0, 0.5], [0.5, 1.0]]),
+        *itertools.product(["exact", "score_function"], [lambda p: Categorical(probs=p)], [[0.25, 0.75, 0.0]]),
+        ("exact", lambda p: Independent(Binomial(3, probs=p), 1), [0.0, 0.5]),
+        ("score_function", lambda p: Independent(Binomial(3, probs=p), 1), [0.0, 0.5]),
+        ("score_function", Poisson, [0.0, 2.0]),
     ],
 )
 def test_a_slope_that_log_q_does_not_see_is_refused_and_not_given_as_another(name, law, at):
     """Of Bernoulli(p) at p = 0, d E[3 + 4 z] / dp is 4; r(0) d log q(0) / dp is −3."""
     q = law(numpy.array(at))
-    if name == "exact" and isinstance(q, Poisson):
-        return  # a count has no last value to list
 
     def value(p):
         return expectation(lambda z: 3.0 + 4.0 * z.reshape(*z.shape[: 1 + len(q.batch_shape)], -1).sum(axis=-1), law(p),
