@@ -1,4 +1,10 @@
-"""One pass of EM over the data: the E-step, and the sums that the M-step needs, a chunk at a time."""
+"""One pass of EM over the data: the E-step, and the sums that the M-step needs, a chunk at a time.
+
+    γ_nc = p(x_n, c) / p(x_n),   p(x_n) = Σ_c p(x_n, c)        Bayes' rule: the E-step (docs/notes.md, 4.3)
+    Σ_n γ_nc,  Σ_n γ_nc x_n,  Σ_n γ_nc x_n x_nᵀ                the sums, of Gaussians (4.4)
+
+In logarithms: a kernel (models/kernels.py) makes the table log p(x_n, c) of a chunk, and of responsibilities the sums.
+"""
 
 from __future__ import annotations
 
